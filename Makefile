@@ -1,0 +1,75 @@
+# Kith. `make run` builds and runs the node, `make test` checks everything; both set up what they need.
+
+export CGO_ENABLED ?= 0
+GO       ?= go
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS  := -s -w -X kith/node.Version=$(VERSION)
+BUILD    := $(GO) build -trimpath -ldflags '$(LDFLAGS)'
+PLATFORMS := linux/amd64 linux/arm64 windows/amd64 windows/arm64 darwin/amd64 darwin/arm64
+STATICCHECK := $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOFUMPT     := $(GO) run mvdan.cc/gofumpt@v0.12.0
+
+.PHONY: run test unit race lint cross build demo bench fuzz ui clean help
+
+run: bin/kith ## build the node and run it; the page opens in your browser
+	./bin/kith run --open $(ARGS)
+
+bin/kith: go.mod go.sum $(shell find cmd node p2p storage tasks bench ui simnet -name '*.go' -o -path 'ui/dist/*' 2>/dev/null)
+	@command -v $(GO) >/dev/null || { echo 'Kith is built with Go 1.26 or newer: https://go.dev/dl'; exit 1; }
+	$(BUILD) -o $@ ./cmd/kith
+
+test: lint unit race cross ui-fresh ## everything that must hold before a change lands
+
+unit: setup-test
+	$(GO) test -timeout 15m ./...
+
+# The race detector needs cgo. Packages whose tests start whole processes or browsers run once, above.
+race:
+	CGO_ENABLED=1 $(GO) test -race -short -timeout 15m $$($(GO) list ./... | grep -v -e /cmd -e kith/ui)
+
+lint:
+	$(GO) vet ./...
+	$(STATICCHECK) ./...
+	@unformatted=$$($(GOFUMPT) -l $$(git ls-files '*.go')); \
+	if [ -n "$$unformatted" ]; then echo "not formatted (run gofumpt -w):"; echo "$$unformatted"; exit 1; fi
+
+cross: ## the other platforms must compile
+	@for p in windows/amd64 darwin/arm64 linux/arm64; do \
+		echo "build $$p"; GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) build ./... || exit 1; done
+
+# Browser tests drive a real Chromium; the LAN test makes two network namespaces.
+setup-test:
+	@.ci/setup
+
+build: ## the program for every platform, in dist/
+	@mkdir -p dist; for p in $(PLATFORMS); do \
+		out=dist/kith-$$(echo $$p | tr / -); case $$p in windows/*) out=$$out.exe;; esac; \
+		echo $$out; GOOS=$${p%/*} GOARCH=$${p#*/} $(BUILD) -o $$out ./cmd/kith || exit 1; done
+	@cd dist && sha256sum kith-* > SHA256SUMS
+
+demo: bin/kith ## four processes on loopback do a real job, two of them are killed on the way
+	$(GO) run ./cmd/demo -kith ./bin/kith $(ARGS)
+
+bench: bin/kith ## the numbers, each beside its reference
+	$(GO) run ./cmd/bench -kith ./bin/kith $(ARGS)
+
+FUZZTIME ?= 20s
+fuzz: ## every fuzz target for FUZZTIME
+	@for p in $$($(GO) list ./...); do \
+		for f in $$($(GO) test -list '^Fuzz' $$p 2>/dev/null | grep '^Fuzz'); do \
+			echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p || exit 1; done; done
+
+ui: ## rebuild the page from ui/web (needs npm)
+	cd ui/web && npm ci --no-audit --no-fund && npm run build
+
+# The built page is in the repository so that Go alone builds Kith; where npm is at hand, check that it is what the source gives.
+ui-fresh:
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory ui && \
+		{ git diff --exit-code --stat -- ui/dist || { echo 'ui/dist is stale: commit the result of `make ui`'; exit 1; }; }; \
+	else echo 'no npm: the page was not rebuilt'; fi
+
+clean:
+	rm -rf bin dist ui/web/node_modules
+
+help:
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | sort
