@@ -1,0 +1,339 @@
+package job
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"kith/storage/dag"
+	"kith/tasks"
+	"kith/tasks/merge"
+)
+
+// hedgeFloor is the shortest time, in milliseconds, after which a replica can count as a straggler: below it, a second
+// copy costs more than waiting.
+const hedgeFloor = 250
+
+// session notes that a worker can be talked to, or not.
+func (s *State) session(id tasks.NodeID, down bool, now int64) {
+	w, ok := s.byID[id]
+	if !ok || s.workers[w].down == down {
+		return
+	}
+	s.workers[w].down = down
+	if s.workers[w].live == 0 {
+		return
+	}
+	// The heap holds every replica with a clock: it is the list of those in flight.
+	var mine []Ref
+	for _, e := range s.timers {
+		if t := s.at(e.ref); t != nil {
+			for i := range t.reps {
+				if r := &t.reps[i]; r.worker == w && r.state < good && r.attempt == e.attempt {
+					mine = append(mine, e.ref)
+					break
+				}
+			}
+		}
+	}
+	slices.SortFunc(mine, func(a, b Ref) int { return cmp.Or(a.Stage-b.Stage, a.Index-b.Index) })
+	for _, ref := range slices.Compact(mine) {
+		t := s.at(ref)
+		for i := range t.reps {
+			r := &t.reps[i]
+			if r.worker != w || r.state >= good {
+				continue
+			}
+			if down {
+				r.due = min(r.due, now+ResumeMillis)
+				s.timers.push(timer{r.due, ref, r.attempt})
+				s.timers.push(timer{now + graceMillis, ref, r.attempt})
+			} else {
+				r.spare = false
+				s.clock(ref, r, r.until)
+			}
+		}
+		s.requeue(ref, t)
+	}
+}
+
+// NextTick returns when Step wants a Tick, in Unix milliseconds, or false when nothing has a clock.
+func (s *State) NextTick() (int64, bool) {
+	if s.phase.Over() {
+		return 0, false
+	}
+	next, ok := int64(0), false
+	set := func(at int64) {
+		if !ok || at < next {
+			next, ok = at, true
+		}
+	}
+	if d := s.job.Spec.Policy.Deadline; d > 0 && !s.ending {
+		set(d)
+	}
+	if len(s.timers) > 0 {
+		set(s.timers[0].at)
+		for i := range s.stages {
+			if st := &s.stages[i]; st.open > 0 && st.turns.len() > 0 {
+				set(s.checked + max(hedgeFloor, st.turns.median(0)/2))
+			}
+		}
+	}
+	return next, ok
+}
+
+// tick runs every clock that has ended.
+func (s *State) tick(now int64, a *Actions) {
+	if d := s.job.Spec.Policy.Deadline; d > 0 && now >= d && !s.ending {
+		s.fail(tasks.Because(tasks.DeadlinePassed, "%d of %d tasks were done", s.DoneTasks(), s.allTasks()), a)
+		return
+	}
+	for len(s.timers) > 0 && s.timers[0].at <= now {
+		e := s.timers.pop()
+		t := s.at(e.ref)
+		for i := range t.reps {
+			if r := &t.reps[i]; r.attempt == e.attempt && r.state < good {
+				s.ring(e.ref, t, r, now, a)
+				break
+			}
+		}
+	}
+	s.hedge(now, a)
+}
+
+// ring is one clock going off.
+func (s *State) ring(ref Ref, t *task, r *replica, now int64, a *Actions) {
+	if r.due > now { // it was moved, or this is the grace of a lost session
+		if s.workers[r.worker].down && !r.spare {
+			r.spare = true
+			s.advance(ref, t, now, a)
+		}
+		return
+	}
+	if r.state == granted {
+		s.settle(ref, t, r, lapsed, a)
+	} else {
+		s.settle(ref, t, r, withheld, a)
+	}
+	s.advance(ref, t, now, a)
+}
+
+// hedge marks stragglers, so that their tasks want one more replica: those at work for more than twice the median of
+// their stage. Those still running count as censored in the median.
+func (s *State) hedge(now int64, a *Actions) {
+	var due [][]timer
+	s.checked = now
+	for i := range s.stages {
+		if s.stages[i].open > 0 && s.stages[i].turns.len() > 0 {
+			due = make([][]timer, len(s.stages))
+			break
+		}
+	}
+	if due == nil {
+		return
+	}
+	for _, e := range s.timers {
+		st := &s.stages[e.ref.Stage]
+		if st.turns.len() == 0 {
+			continue
+		}
+		if r := s.rep(e); r != nil && r.state == granted && now-r.at > st.turns.median(0) {
+			due[e.ref.Stage] = append(due[e.ref.Stage], e)
+		}
+	}
+	for i := range due {
+		limit := max(hedgeFloor, 2*s.stages[i].turns.median(len(due[i])))
+		for _, e := range due[i] {
+			if r := s.rep(e); now-r.at > limit && !r.spare {
+				r.spare = true
+				t := s.at(e.ref)
+				s.requeue(e.ref, t)
+				a.Opened = a.Opened || t.seq != 0
+			}
+		}
+	}
+}
+
+// rep returns the replica a timer is about, or nil when it is gone.
+func (s *State) rep(e timer) *replica {
+	t := s.at(e.ref)
+	for i := range t.reps {
+		if t.reps[i].attempt == e.attempt {
+			return &t.reps[i]
+		}
+	}
+	return nil
+}
+
+// Resume makes a replayed job ready to go on: nobody is connected yet, and whatever the driver was asked to do before
+// the restart is asked again.
+func (s *State) Resume(now int64, a *Actions) {
+	if s.phase.Over() {
+		return
+	}
+	s.ending = false
+	for i := range s.workers {
+		s.session(s.workers[i].id, true, now)
+	}
+	for i := range s.stages {
+		s.stages[i].busy = false
+		for j := range s.stages[i].tasks {
+			t := &s.stages[i].tasks[j]
+			t.composing = false
+			if t.phase == open && t.fresh {
+				a.Opened = true
+			}
+		}
+	}
+	if s.phase != Running {
+		return
+	}
+	for i := range s.stages {
+		s.openStage(i, a)
+	}
+	clear(s.merging)
+	s.issue(s.tree.Pending(), nil, a)
+}
+
+// Retry asks again for the gathers, compositions and merges that failed.
+func (s *State) Retry(a *Actions) {
+	if s.phase != Running || s.ending {
+		return
+	}
+	for i := range s.stages {
+		if s.stages[i].Mode != tasks.Map {
+			s.openStage(i, a)
+		}
+	}
+	s.issue(s.tree.Pending(), nil, a)
+}
+
+// Needed calls visit with every root in the store that the job still builds on: accepted outputs with a consumer that
+// is not done, gathers' outputs, merges that are not merged further, and the result; and with the event to log and step
+// when that root is gone. After such an event other roots may be needed.
+func (s *State) Needed(visit func(root dag.CID, lost Event)) {
+	if s.phase != Running {
+		return
+	}
+	last := len(s.stages) - 1
+	for i := range s.stages[:last] {
+		st := &s.stages[i]
+		if s.consumed(i) {
+			continue
+		}
+		if st.Mode == tasks.Gather {
+			for _, root := range st.outputs {
+				if st.complete() {
+					visit(root, &Reopened{Task: Ref{Stage: i}})
+				}
+			}
+			continue
+		}
+		for j := range st.tasks {
+			if st.tasks[j].phase == done {
+				visit(st.tasks[j].root, &Reopened{Task: Ref{Stage: i, Index: j}})
+			}
+		}
+	}
+	snap := s.tree.Snapshot()
+	for l := range snap.Levels {
+		for _, o := range snap.Levels[l].Open {
+			for i, root := range o.Roots {
+				switch {
+				case !root.Defined():
+				case l == 0:
+					visit(root, &Reopened{Task: Ref{Stage: last, Index: o.Index*merge.FanIn + i}})
+				default:
+					visit(root, &Unmerged{})
+				}
+			}
+		}
+	}
+	if root := snap.Root; root.Defined() {
+		if len(snap.Levels) == 0 {
+			visit(root, &Reopened{Task: Ref{Stage: last}})
+		} else {
+			visit(root, &Unmerged{})
+		}
+	}
+}
+
+// Roots calls visit with every root the job has made or may need again: what must stay in the store until it is over.
+func (s *State) Roots(visit func(dag.CID)) {
+	for _, c := range s.parts {
+		visit(c)
+	}
+	for i := range s.stages {
+		for _, c := range s.stages[i].outputs {
+			visit(c)
+		}
+		for j := range s.stages[i].tasks {
+			t := &s.stages[i].tasks[j]
+			visit(t.root)
+			for _, c := range t.inputs {
+				visit(c)
+			}
+		}
+	}
+	if s.tree == nil {
+		return
+	}
+	snap := s.tree.Snapshot()
+	visit(snap.Root)
+	for l := range snap.Levels {
+		for _, o := range snap.Levels[l].Open {
+			for _, c := range o.Roots {
+				visit(c)
+			}
+		}
+	}
+}
+
+// consumed reports whether every stage that reads stage i is complete.
+func (s *State) consumed(i int) bool {
+	for j := i + 1; j < len(s.stages); j++ {
+		for _, from := range s.stages[j].Inputs {
+			if from == i && !s.stages[j].complete() {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// DoneTasks returns how many tasks have a verdict.
+func (s *State) DoneTasks() (n int) {
+	for i := range s.stages {
+		n += s.stages[i].done
+	}
+	return n
+}
+
+func (s *State) allTasks() (n int) {
+	for i := range s.stages {
+		if s.stages[i].Mode != tasks.Gather {
+			n += s.stages[i].size
+		}
+	}
+	return n
+}
+
+// Clip shortens a detail to what the wire allows.
+func Clip(s string) string {
+	const most = 256
+	if len(s) <= most {
+		return s
+	}
+	n := most
+	for n > 0 && s[n]&0xc0 == 0x80 {
+		n--
+	}
+	return s[:n]
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}

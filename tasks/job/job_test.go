@@ -1,0 +1,608 @@
+package job
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"testing"
+
+	"kith/storage/dag"
+	"kith/tasks"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+)
+
+func root(s string) dag.CID { return dag.Sum(dag.Raw, dag.SHA256, []byte(s)) }
+
+func node(n int) (id tasks.NodeID) {
+	id[0], id[1] = byte(n), 1
+	return id
+}
+
+// pipeline is map → reduce → gather → map, as etl.dedup is.
+func pipeline(ranges int) []tasks.Stage {
+	return []tasks.Stage{
+		{Index: 0, Mode: tasks.Map, Inputs: []int{tasks.Source}, Ranges: ranges, Steps: []tasks.Step{{Kind: "x", Phase: "sign"}}},
+		{Index: 1, Mode: tasks.Reduce, Inputs: []int{0}, Steps: []tasks.Step{{Kind: "x", Phase: "agree"}}},
+		{Index: 2, Mode: tasks.Gather, Inputs: []int{1}, Steps: []tasks.Step{{Kind: "x", Phase: "resolve"}}},
+		{Index: 3, Mode: tasks.Map, Inputs: []int{2, 0}, Steps: []tasks.Step{{Kind: "x", Phase: "apply"}}},
+	}
+}
+
+// sim is a driver in miniature: it keeps what the state asks for, and random events answer it or do not.
+type sim struct {
+	t       *rapid.T
+	s       *State
+	now     int64
+	log     []logged
+	workers int
+	liar    int // this worker's results are wrong; -1: none
+	granted map[tasks.NodeID]map[tasks.LeaseID]Ref
+	outs    map[tasks.LeaseID]dag.CID // what each lease's worker computes
+	asked   []Asked
+	checks  []Examine
+	decide  []Decision
+	compose []Compose
+	gather  []GatherStage
+	merge   []MergedWant
+	merges  map[string]int
+	end     Event
+}
+
+type logged struct {
+	at int64
+	ev Event
+}
+
+// MergedWant is a merge that was asked for.
+type MergedWant struct {
+	level, index int
+	root         dag.CID
+}
+
+func (m *sim) step(ev Event) {
+	if ev.tag() != notLogged {
+		b, err := Encode(ev)
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		back, err := Decode(b)
+		if err != nil || !reflect.DeepEqual(back, ev) {
+			m.t.Fatalf("event %+v is read as %+v, %v", ev, back, err)
+		}
+		m.log = append(m.log, logged{m.now, ev})
+	}
+	m.do(func(a *Actions) { m.s.Step(ev, m.now, a) })
+}
+
+func (m *sim) do(f func(*Actions)) {
+	var a Actions
+	f(&a)
+	for _, q := range a.Reveal {
+		ref, _ := m.s.Lookup(q.Lease)
+		for _, r := range m.s.at(ref).reps {
+			if r.state == granted {
+				m.t.Fatalf("task %s: a reveal is asked while a replica is live", ref)
+			}
+		}
+	}
+	m.asked = append(m.asked, a.Reveal...)
+	m.checks = append(m.checks, a.Check...)
+	m.decide = append(m.decide, a.Decide...)
+	m.compose = append(m.compose, a.Compose...)
+	m.gather = append(m.gather, a.Gather...)
+	for _, x := range a.Merge {
+		all := ""
+		for _, in := range x.Inputs {
+			all += in.String()
+		}
+		m.merge = append(m.merge, MergedWant{x.Level, x.Index, root(all)})
+	}
+	if a.Finish != nil {
+		m.end = a.Finish
+	}
+	if a.End != nil {
+		m.end = a.End
+	}
+	for _, c := range a.Cancel {
+		delete(m.granted[c.Worker], c.Lease)
+	}
+	if err := Check(m.s); err != nil {
+		m.t.Fatalf("%v", err)
+	}
+}
+
+func (m *sim) out(ref Ref, w int) dag.CID {
+	if w == m.liar {
+		return root(fmt.Sprintf("wrong %s", ref))
+	}
+	return root(fmt.Sprintf("output %s of %v", ref, m.s.Inputs(ref)))
+}
+
+func (m *sim) grant(w int) bool {
+	ref, ok := m.s.Pick(node(w), Place{})
+	if !ok {
+		return false
+	}
+	try := m.s.Attempt(ref)
+	l := tasks.NewLeaseID(m.s.job.ID, m.s.TaskID(ref), try, node(w), 1, m.now+60_000)
+	m.step(&Granted{Worker: node(w), Items: []Grant{{Task: ref, Attempt: try, Lease: l, Expiry: m.now + 60_000}}})
+	if m.granted[node(w)] == nil {
+		m.granted[node(w)] = map[tasks.LeaseID]Ref{}
+	}
+	m.granted[node(w)][l] = ref
+	m.outs[l] = m.out(ref, w)
+	return true
+}
+
+// pick draws one element, and whether there is one; it stays where it is.
+func pick[T any](m *sim, list []T) (T, bool) {
+	var zero T
+	if len(list) == 0 {
+		return zero, false
+	}
+	return list[rapid.IntRange(0, len(list)-1).Draw(m.t, "which")], true
+}
+
+func (m *sim) leases(w int) []tasks.LeaseID {
+	return slices.SortedFunc(maps.Keys(m.granted[node(w)]), func(a, b tasks.LeaseID) int { return slices.Compare(a[:], b[:]) })
+}
+
+func (m *sim) commit(w int, l tasks.LeaseID) {
+	r := m.outs[l]
+	m.step(Committed{Worker: node(w), Commit: tasks.Commit{Lease: l, Hash: tasks.CommitHash(l, node(w), r, [32]byte{1})}})
+}
+
+func (m *sim) reveal(q Asked, checked bool) {
+	m.step(Revealed{
+		Worker: q.Worker, Checked: checked, Good: checked,
+		Reveal: &tasks.Reveal{Lease: q.Lease, Root: m.outs[q.Lease], Digest: [32]byte{1}},
+	})
+}
+
+func (m *sim) check(c Examine) {
+	ev := Checked{Task: c.Task, Root: c.Root}
+	for _, x := range c.Claims {
+		ev.Good = append(ev.Good, x.Lease)
+	}
+	m.step(ev)
+}
+
+func (m *sim) composed(c Compose) {
+	m.step(Composed{Task: c.Task, ID: tasks.TaskID{byte(c.Task.Stage), byte(c.Task.Index)}, Inputs: []dag.CID{root(fmt.Sprint("in", c.Task, c.From))}})
+}
+
+func (m *sim) gathered(g GatherStage) {
+	roots := make([]dag.CID, m.s.Parts())
+	for i := range roots {
+		roots[i] = root(fmt.Sprint("gathered", i, g.Inputs))
+	}
+	half := len(roots) / 2
+	m.step(&Gathered{Stage: g.Stage, From: half, Roots: roots[half:]})
+	m.step(&Gathered{Stage: g.Stage, Roots: roots[:half:half]})
+}
+
+func (m *sim) merged(w MergedWant) {
+	before := m.s.merges
+	m.step(&Merged{Level: w.level, Index: w.index, Root: w.root})
+	if m.s.merges > before {
+		k := fmt.Sprint(w.level, w.index)
+		if m.merges[k]++; m.merges[k] > 1 {
+			m.t.Fatalf("merge %s was done twice", k)
+		}
+	}
+}
+
+// play does one random thing: sometimes it answers, sometimes twice, sometimes never.
+func (m *sim) play() {
+	w := rapid.IntRange(0, m.workers-1).Draw(m.t, "worker")
+	switch rapid.IntRange(0, 16).Draw(m.t, "what") {
+	case 0, 1, 2:
+		m.grant(w)
+	case 3, 4, 5:
+		if l, ok := pick(m, m.leases(w)); ok {
+			m.commit(w, l)
+		}
+	case 6, 7:
+		if q, ok := pick(m, m.asked); ok {
+			m.reveal(q, rapid.Bool().Draw(m.t, "inline"))
+		}
+	case 8:
+		if c, ok := pick(m, m.checks); ok {
+			m.check(c)
+		}
+	case 9:
+		if d, ok := pick(m, m.decide); ok {
+			m.step(&Verdicts{Items: []Decision{d}})
+		}
+	case 10:
+		if c, ok := pick(m, m.compose); ok {
+			m.composed(c)
+		}
+	case 11:
+		if g, ok := pick(m, m.gather); ok {
+			m.gathered(g)
+		}
+	case 12:
+		if x, ok := pick(m, m.merge); ok {
+			m.merged(x)
+		}
+	case 13:
+		m.now += rapid.Int64Range(0, 70_000).Draw(m.t, "later")
+		m.step(Tick{})
+	case 14:
+		if l, ok := pick(m, m.leases(w)); ok {
+			code := tasks.Busy
+			if rapid.IntRange(0, 9).Draw(m.t, "fails") == 0 {
+				code = tasks.TaskFailed
+			}
+			m.step(&Returned{Worker: node(w), Lease: l, Reason: tasks.Reason{Code: code}})
+			delete(m.granted[node(w)], l)
+		}
+	case 15:
+		if rapid.Bool().Draw(m.t, "up") {
+			m.step(SessionUp{Worker: node(w)})
+		} else {
+			m.step(SessionDown{Worker: node(w)})
+		}
+	case 16:
+		if l, ok := pick(m, m.leases(w)); ok { // a message about somebody else's lease
+			m.step(Committed{Worker: node(w + 1), Commit: tasks.Commit{Lease: l}})
+			m.step(Revealed{Worker: node(w + 1), Reveal: &tasks.Reveal{Lease: l, Root: root("x")}})
+		}
+	}
+}
+
+// settle lets everybody answer everything until nothing happens any more.
+func (m *sim) settle() {
+	for round := 0; m.end == nil; round++ {
+		if round > 400 {
+			m.t.Fatalf("the job does not end: %+v", m.s.Explain(m.now, m.workers))
+		}
+		before := len(m.log)
+		for w := range m.workers {
+			m.step(SessionUp{Worker: node(w)})
+			for m.grant(w) {
+			}
+			for _, l := range m.leases(w) {
+				m.commit(w, l)
+			}
+		}
+		for _, q := range taken(&m.asked) {
+			m.reveal(q, true)
+		}
+		for _, c := range taken(&m.checks) {
+			m.check(c)
+		}
+		for _, d := range taken(&m.decide) {
+			m.step(&Verdicts{Items: []Decision{d}})
+		}
+		for _, c := range taken(&m.compose) {
+			m.composed(c)
+		}
+		for _, g := range taken(&m.gather) {
+			m.gathered(g)
+		}
+		for _, x := range taken(&m.merge) {
+			m.merged(x)
+		}
+		if len(m.log) == before {
+			m.now += 61_000
+			m.step(Tick{})
+			if round > 20 {
+				m.workers++ // everybody here has had a voice in some task: somebody new comes
+			}
+		}
+	}
+}
+
+// taken returns a list and empties it.
+func taken[T any](list *[]T) []T {
+	all := *list
+	*list = nil
+	return all
+}
+
+func newSim(t *rapid.T, sens tasks.Sensitivity, parts, workers, k, n, liar int) *sim {
+	m := &sim{t: t, now: 1_000_000, workers: workers, liar: liar, granted: map[tasks.NodeID]map[tasks.LeaseID]Ref{}, merges: map[string]int{}, outs: map[tasks.LeaseID]dag.CID{}}
+	first := &Accepted{Job: tasks.Job{ID: tasks.JobID{1}, Spec: tasks.Spec{Policy: tasks.Policy{K: k, N: n}, Sensitivity: sens}}, Secret: [32]byte{2}}
+	m.log = append(m.log, logged{m.now, first})
+	m.s = New(first)
+	m.step(&Planned{Stages: pipeline(3), Parts: parts, Input: true})
+	roots := make([]dag.CID, parts)
+	for i := range roots {
+		roots[i] = root(fmt.Sprint("part", i))
+	}
+	m.step(&Parts{Roots: roots})
+	return m
+}
+
+// equal compares what two states say of a job, as far as the log knows it.
+func equal(t *rapid.T, a, b *State) {
+	x, y := a.Summary(), b.Summary()
+	for _, s := range []*Summary{&x, &y} {
+		s.InFlight, s.Leases = 0, 0
+		for i := range s.Stages {
+			s.Stages[i].Median, s.Stages[i].Open, s.Stages[i].Waiting = 0, 0, false
+		}
+		s.Workers = nil
+	}
+	if d := cmp.Diff(x, y); d != "" {
+		t.Fatalf("states differ:\n%s", d)
+	}
+	for i := range a.stages {
+		for j := range a.stages[i].tasks {
+			if r := (Ref{Stage: i, Index: j}); a.Output(r) != b.Output(r) {
+				t.Fatalf("output %s: %s and %s", r, a.Output(r), b.Output(r))
+			}
+		}
+	}
+}
+
+func (m *sim) replay(upTo int) *State {
+	var ignored Actions
+	s := New(m.log[0].ev.(*Accepted))
+	for _, l := range m.log[1:upTo] {
+		s.Step(l.ev, l.at, &ignored)
+	}
+	return s
+}
+
+// Whatever happens, in whatever order and however often, no invariant breaks, and once everybody answers the job ends
+// with the result an undisturbed run has.
+func TestAnyOrder(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		parts := rapid.IntRange(1, 20).Draw(t, "parts")
+		workers := rapid.IntRange(4, 6).Draw(t, "workers")
+		k := rapid.IntRange(1, 2).Draw(t, "k")
+		liar := -1
+		if k == 2 {
+			liar = rapid.IntRange(-1, workers-1).Draw(t, "liar")
+		}
+		sens := rapid.SampledFrom([]tasks.Sensitivity{tasks.Public, tasks.Approved}).Draw(t, "sensitivity")
+		m := newSim(t, sens, parts, workers, k, 16, liar)
+		for range rapid.IntRange(0, 150).Draw(t, "steps") {
+			m.play()
+			if m.end != nil {
+				break
+			}
+		}
+		equal(t, m.s, m.replay(len(m.log)))
+		back, err := Restore(m.s.Encode())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.s.Phase() == Running {
+			if err := Check(back); err != nil && back.Phase() == Running {
+				t.Fatalf("restored: %v", err)
+			}
+		}
+		equal(t, m.s, back)
+		if rapid.Bool().Draw(t, "restart") {
+			m.s = back
+			m.asked, m.checks, m.decide, m.compose, m.gather, m.merge = nil, nil, nil, nil, nil, nil
+			m.do(func(a *Actions) { m.s.Resume(m.now, a) })
+		}
+		m.settle()
+		done, ok := m.end.(*Done)
+		if !ok {
+			switch e := m.end.(*Ended); e.Reason.Code {
+			case tasks.TaskFailed, tasks.Disagreement, tasks.TooFewNodes:
+				return // enough workers said so, or too many kept nothing of what they promised
+			}
+			t.Fatalf("job ends with %+v", m.end)
+		}
+		calm := newSim(t, sens, parts, workers, 1, 1, -1)
+		calm.settle()
+		if want := calm.end.(*Done).Root; done.Root != want {
+			t.Fatalf("result %s, undisturbed %s", done.Root, want)
+		}
+		m.step(done)
+		if m.s.Phase() != Finished || m.s.Result() != done.Root {
+			t.Fatalf("job is %s", m.s.Phase())
+		}
+	})
+}
+
+func TestRepeatedEventsChangeNothing(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		m := newSim(t, tasks.Public, rapid.IntRange(1, 20).Draw(t, "parts"), 4, 2, 4, -1)
+		for range 60 {
+			m.play()
+		}
+		s := m.replay(len(m.log))
+		for _, l := range m.log[1:] {
+			var ignored Actions
+			s.Step(l.ev, l.at, &ignored)
+			if err := Check(s); err != nil {
+				t.Fatal(err)
+			}
+		}
+		equal(t, s, m.s)
+	})
+}
+
+func FuzzDecode(f *testing.F) {
+	for _, ev := range []Event{
+		&Accepted{}, &Placed{Worker: node(1), Place: Place{Group: "g", Account: "a"}}, &Planned{Stages: pipeline(2), Parts: 3}, &Parts{Roots: []dag.CID{root("a")}}, &Granted{Items: []Grant{{}}},
+		&Returned{}, &Verdicts{Items: []Decision{{Replicas: []Settled{{}}}}}, &Reopened{}, &Gathered{}, &Merged{}, &Unmerged{}, &Done{}, &Ended{},
+	} {
+		b, err := Encode(ev)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		ev, err := Decode(b)
+		if err != nil {
+			if !errors.Is(err, ErrEvent) {
+				t.Errorf("%v is not ErrEvent", err)
+			}
+			return
+		}
+		var ignored Actions
+		s := New(&Accepted{})
+		s.Step(&Planned{Stages: pipeline(2), Parts: 3}, 1, &ignored)
+		s.Step(ev, 2, &ignored) // whatever the log holds
+		if err := Check(s); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func FuzzRestore(f *testing.F) {
+	s := New(&Accepted{Job: tasks.Job{Spec: tasks.Spec{Policy: tasks.Policy{K: 2, N: 3}}}})
+	f.Add(s.Encode())
+	var ignored Actions
+	s.Step(&Planned{Stages: pipeline(2), Parts: 3}, 1, &ignored)
+	ref, _ := s.Pick(node(1), Place{})
+	s.Step(&Granted{Worker: node(1), Items: []Grant{{Task: ref, Lease: tasks.LeaseID{1}, Expiry: 5}}}, 1, &ignored)
+	f.Add(s.Encode())
+	f.Fuzz(func(t *testing.T, b []byte) {
+		s, err := Restore(b)
+		if err != nil {
+			return
+		}
+		var a Actions
+		s.Resume(1000, &a)
+		s.Step(Tick{}, 1<<40, &a)
+		s.Pick(node(3), Place{})
+		s.Summary()
+		s.Explain(1000, 3)
+	})
+}
+
+// What is left of a job that is over is small, and says the same after a restart.
+func TestFinishedJobIsSmall(t *testing.T) {
+	s, _ := played(t, 20_000)
+	before := s.Summary()
+	var ignored Actions
+	s.Step(&Done{Root: root("all")}, 2, &ignored)
+	b := s.Encode()
+	if len(b) > 4096 {
+		t.Errorf("%d bytes", len(b))
+	}
+	back, err := Restore(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := back.Summary()
+	if got.Tasks != before.Tasks || got.Done != before.Done || got.Merges != before.Merges || got.Phase != Finished || got.Result != root("all") {
+		t.Errorf("restored %+v, before %+v", got, before)
+	}
+	if back.Explain(0, 0) != nil {
+		t.Error("a finished job waits for something")
+	}
+}
+
+// A node is kept away from its neighbours' votes, but not from what a neighbour failed to deliver.
+func TestDiversityCountsVotesOnly(t *testing.T) {
+	var a Actions
+	s := New(&Accepted{Job: tasks.Job{Spec: tasks.Spec{Policy: tasks.Policy{K: 2, N: 3}}}})
+	s.Step(&Planned{Stages: []tasks.Stage{{Mode: tasks.Map, Inputs: []int{tasks.Source}, Steps: []tasks.Step{{Kind: "x"}}}}, Parts: 1}, 1, &a)
+	here := Place{Group: "203.0.113.0/24"}
+	ref, _ := s.Pick(node(1), here)
+	s.Step(&Placed{Worker: node(1), Place: here}, 1, &a)
+	s.Step(&Granted{Worker: node(1), Items: []Grant{{Task: ref, Lease: tasks.LeaseID{1}, Expiry: 100}}}, 1, &a)
+	if _, ok := s.Pick(node(2), here); ok {
+		t.Error("a neighbour of a voter may vote")
+	}
+	s.Step(Committed{Worker: node(1), Commit: tasks.Commit{Lease: tasks.LeaseID{1}}}, 2, &a)
+	s.Step(&Returned{Worker: node(1), Lease: tasks.LeaseID{1}}, 3, &a) // withheld
+	if _, ok := s.Pick(node(2), here); !ok {
+		t.Error("a neighbour of one that withheld its result may not vote")
+	}
+	if _, ok := s.Pick(node(1), Place{}); ok {
+		t.Error("who withheld its result gets the task again")
+	}
+}
+
+// Whose votes count is looked at again at the verdict: by where everybody was when the lease was given, and by where
+// everybody is now, and as well after a restart, before anybody has come back.
+func TestVerdictNeedsIndependentVotes(t *testing.T) {
+	place := func(n int) Place { return Place{Group: fmt.Sprint("group ", n), Account: fmt.Sprint("account ", n)} }
+	shared := place(3)
+	shared.Account = place(1).Account
+	for _, c := range []struct {
+		name    string
+		a, b    Place
+		moved   Place // of the second worker, after both have their leases
+		restart bool
+		want    bool
+	}{
+		{"apart", place(1), place(2), Place{}, false, true},
+		{"nothing known of either", Place{}, Place{}, Place{}, false, true},
+		{"one group", place(1), Place{Group: place(1).Group, Account: "else"}, Place{}, false, false},
+		{"one account", place(1), shared, Place{}, false, false},
+		{"moved together", place(1), place(2), place(1), false, false},
+		{"moved apart", place(1), place(1), place(2), false, false},
+		{"apart, after a restart", place(1), place(2), Place{}, true, true},
+		{"one group, after a restart", place(1), Place{Group: place(1).Group}, Place{}, true, false},
+		{"moved apart, after a restart", place(1), place(1), place(2), true, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var a Actions
+			s := New(&Accepted{Job: tasks.Job{Spec: tasks.Spec{Policy: tasks.Policy{K: 2, N: 3}}}})
+			s.Step(&Planned{Stages: []tasks.Stage{{Mode: tasks.Map, Inputs: []int{tasks.Source}, Steps: []tasks.Step{{Kind: "x"}}}}, Parts: 1}, 1, &a)
+			for i, p := range []Place{c.a, c.b} {
+				if p != (Place{}) {
+					s.Step(&Placed{Worker: node(i), Place: p}, 1, &a)
+				}
+				s.Step(&Granted{Worker: node(i), Items: []Grant{{Attempt: i, Lease: tasks.LeaseID{byte(i + 1)}, Expiry: 100}}}, 1, &a)
+			}
+			if c.moved != (Place{}) {
+				s.Step(&Placed{Worker: node(1), Place: c.moved}, 1, &a)
+			}
+			if c.restart {
+				back, err := Restore(s.Encode())
+				if err != nil {
+					t.Fatal(err)
+				}
+				s = back
+				s.Resume(1, &a)
+			}
+			vote := func(i int) {
+				l := tasks.LeaseID{byte(i + 1)}
+				r := &tasks.Reveal{Lease: l, Root: root("same")}
+				s.Step(Committed{Worker: node(i), Commit: tasks.Commit{Lease: l, Hash: tasks.CommitHash(l, node(i), r.Root, r.Digest)}}, 2, &a)
+			}
+			vote(0)
+			vote(1)
+			for _, q := range a.Reveal {
+				s.Step(Revealed{Worker: q.Worker, Reveal: &tasks.Reveal{Lease: q.Lease, Root: root("same")}, Checked: true, Good: true}, 3, &a)
+			}
+			if got := len(a.Decide) == 1; got != c.want {
+				t.Fatalf("a verdict: %v, want %v", got, c.want)
+			}
+			if err := Check(s); err != nil {
+				t.Fatal(err)
+			}
+			if c.want {
+				return
+			}
+			// A third, who is independent of both, decides.
+			s.Step(&Placed{Worker: node(9), Place: place(9)}, 4, &a)
+			ref, ok := s.Pick(node(9), place(9))
+			if !ok {
+				t.Fatal("nobody else may vote")
+			}
+			l := tasks.LeaseID{9}
+			a.Reveal = nil
+			s.Step(&Granted{Worker: node(9), Items: []Grant{{Task: ref, Attempt: 2, Lease: l, Expiry: 100}}}, 4, &a)
+			r := &tasks.Reveal{Lease: l, Root: root("same")}
+			s.Step(Committed{Worker: node(9), Commit: tasks.Commit{Lease: l, Hash: tasks.CommitHash(l, node(9), r.Root, r.Digest)}}, 5, &a)
+			s.Step(Revealed{Worker: node(9), Reveal: r, Checked: true, Good: true}, 6, &a)
+			if len(a.Decide) != 1 {
+				t.Fatal("no verdict with a third")
+			}
+			d := a.Decide[0]
+			if len(d.Replicas) != 3 || d.Replicas[0].Worker != node(9) && d.Replicas[1].Worker != node(9) {
+				t.Errorf("the independent voter is not among the first: %+v", d.Replicas)
+			}
+		})
+	}
+}

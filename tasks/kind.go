@@ -1,0 +1,109 @@
+package tasks
+
+import (
+	"context"
+	"io"
+	"io/fs"
+)
+
+// Mode is the shape of a stage.
+type Mode string
+
+// The modes of a stage.
+const (
+	Map    Mode = "map"    // task i reads output i of every stage it depends on, or part i of the job's input
+	Reduce Mode = "reduce" // task r reads the files of key range r ("r/%04d") from every task of the stage before it
+	Gather Mode = "gather" // one task, run by the submitter itself, reads all outputs of the stage before it and writes
+	// one folder "%06d" for each map part
+)
+
+// Phase is one step a kind contributes to a job. A kind with one map phase is an ordinary map; etl.dedup, which must
+// see the whole corpus, has four (sign: map, agree: reduce, resolve: gather, apply: map).
+type Phase struct {
+	Name string // what Call.Phase will hold
+	Mode Mode
+	// Also names earlier phases of the same kind whose output this phase reads too, after its natural input. A map
+	// phase after a gather reads part i of the gather's output as In[0] and names in Also the map phase whose output i
+	// it goes on from, as In[1].
+	Also []string
+}
+
+// Comparison says when two results of a kind agree.
+type Comparison string
+
+// Comparisons.
+const (
+	Bitwise Comparison = "bitwise" // same root
+	Numeric Comparison = "numeric" // Kind-specific tolerance, within an equivalence class
+)
+
+// Description is what a kind says of itself.
+type Description struct {
+	Name       string     // "etl.dedup"
+	Title      string     // one line for people
+	Version    int        // changes whenever the output for the same input changes
+	Schema     string     // JSON Schema of the parameters
+	Phases     []Phase    // in order; at least one
+	Needs      Needs      // least a node must have
+	Limits     Limits     // defaults for one task with DefaultPartBytes of input
+	Comparison Comparison // how replicas are compared
+	Reusable   bool       // may one process run several tasks of one job
+}
+
+// Needs is the least a node must have for a kind.
+type Needs struct {
+	Class   DeviceClass
+	Sandbox SandboxGrade
+	Memory  int64 // bytes
+	VRAM    int64 // bytes
+	Input   bool  // the kind reads input; false for kinds like test.noop
+}
+
+// Kind is one kind of work. All methods are pure functions of their arguments and safe for concurrent use. Run and
+// Merge are only ever called inside a sandbox, on inputs that may be hostile: they must bound what they allocate by
+// what they were given, and return errors, never panic.
+type Kind interface {
+	Describe() Description
+	// Check validates parameters (nil or empty: all defaults) and returns their canonical JSON, or an error that names
+	// the field and what is allowed.
+	Check(params []byte) ([]byte, error)
+	// Run does one phase of one task. Its output must depend on nothing but the call: not on time, map order, number
+	// of parts, processor or operating system.
+	Run(ctx context.Context, c *Call) error
+	// Merge joins the outputs c.In[0..] of neighbouring parts, in order, into one of the same form. It is associative:
+	// any grouping gives the same bytes, and merging a single output gives that output.
+	Merge(ctx context.Context, c *Call) error
+}
+
+// Call is everything a running kind can see: never storage, network or clock.
+type Call struct {
+	Phase  string
+	Params []byte   // canonical JSON
+	Seed   [32]byte // of the job
+	Stage  int
+	Index  int // of the task in its stage: part number (map), key range (reduce)
+	Parts  int // number of map parts of the job
+	Ranges int // number of key ranges of the next reduce; a map phase before a reduce writes "r/%04d" for each
+	// In holds one read-only file system for each input. A reduce gets one input per map part, in part order.
+	In []fs.FS
+	// Scratch is an empty folder of the task's own, wiped afterwards.
+	Scratch string
+	Out     Output
+	Log     func(format string, args ...any) // capped and redacted
+	// Progress reports work done of total, in bytes of input. Cheap; may be called often.
+	Progress func(done, total int64)
+}
+
+// Output is where a call leaves its result: a folder of files.
+type Output interface {
+	// Create opens a new file. The name is slash-separated and valid by fs.ValidPath; folders appear by themselves.
+	Create(name string) (io.WriteCloser, error)
+	// Pass hands the file from of input in (a file system of Call.In) on as name without copying where possible.
+	Pass(in fs.FS, from, name string) error
+}
+
+// Registry finds kinds by name.
+type Registry interface {
+	Kind(name string) (Kind, error) // ErrUnknownKind
+	Names() []string                // sorted
+}

@@ -1,0 +1,27 @@
+// Package wasm is the kind wasm: it runs a program of the submitter's own, compiled to WebAssembly for WASI preview 1,
+// over every part of a job's input. Any language that compiles to a WASI command will do; from Go it is
+//
+//	GOOS=wasip1 GOARCH=wasm go build -o count.wasm ./count
+//	kith submit wasm --param wasm.module=count.wasm DIR      # DIR holds count.wasm and what it is to work on
+//
+// The module is named by its path in the job's input, of which it is then no document, or by the CID of a file in the
+// submitter's store. Every part carries it along as links, and a worker fetches it once.
+//
+// What a module sees:
+//
+//   - /in, read-only: the part, which is a corpus (see package corpus): the files data and index.jsonl. The module's own
+//     file lies beside them.
+//   - /out, empty: what it writes there is the result of the part. Folders are allowed, links are not.
+//   - /tmp, empty: whatever it likes.
+//   - arguments: "module" and then the parameter args. Standard output and error go to the task's log; standard input is
+//     empty, and so is the environment.
+//   - a clock that begins at 2000-01-01 00:00 UTC and advances a microsecond each time it is read, or by as much as the
+//     module sleeps, which takes no time; random bytes that follow from the job's seed and the number of the part.
+//   - no network, no other file, no more memory than the parameter memory says.
+//
+// It must export _start, import nothing but wasi_snapshot_preview1, and end with exit code 0. So its result depends on
+// nothing but its input, and replicas agree bit by bit.
+//
+// Results are merged in the order of the parts: if they hold a corpus (data and index.jsonl), as a corpus with its
+// reports, which other kinds can go on from; all other files by joining those of the same name.
+package wasm

@@ -1,0 +1,35 @@
+//go:build !linux
+
+package cgroup
+
+import "fmt"
+
+// Tree is where groups are made. There are none on this system.
+type Tree struct{}
+
+// Group is a group.
+type Group struct{}
+
+// Open returns ErrUnavailable.
+func Open() (*Tree, error) { return nil, fmt.Errorf("%w on this system", ErrUnavailable) }
+
+// New returns ErrUnavailable.
+func (*Tree) New() (*Group, error) { return nil, ErrUnavailable }
+
+// Close does nothing.
+func (*Tree) Close() error { return nil }
+
+// Add returns ErrUnavailable.
+func (*Group) Add(int) error { return ErrUnavailable }
+
+// Host returns ErrUnavailable.
+func (*Group) Host() error { return ErrUnavailable }
+
+// Set returns ErrUnavailable.
+func (*Group) Set(Limits) error { return ErrUnavailable }
+
+// OutOfMemory returns false.
+func (*Group) OutOfMemory() bool { return false }
+
+// Close does nothing.
+func (*Group) Close() error { return nil }

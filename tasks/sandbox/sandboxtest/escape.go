@@ -1,0 +1,303 @@
+package sandboxtest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"kith/tasks"
+	"kith/tasks/sandbox"
+)
+
+// host is what escapes aim at: things that the test has made for them, and nothing else.
+type host struct {
+	Name   string // of the escape to try
+	Dir    string // a folder outside of the sandbox
+	Secret string // a file in it
+	In     string // the task's first input, as the task sees it
+	TCP4   string
+	TCP6   string // empty if there is no IPv6
+	UDP4   string
+	Unix   string
+	PID    int // of the test
+}
+
+// attempt is one way out. Those layers stop it, each alone; it is not tried on an engine that has none of them, which
+// the engine's grade tells. A nil error means that it succeeded.
+type attempt struct {
+	name  string
+	stops sandbox.Layers
+	try   func(h *host, c *tasks.Call) error
+}
+
+const (
+	namespaces = sandbox.LayerNamespaces
+	root       = sandbox.LayerRoot
+	landlock   = sandbox.LayerLandlock
+	syscalls   = sandbox.LayerSyscalls
+	privileges = sandbox.LayerPrivileges
+	network    = namespaces | syscalls
+	files      = root | landlock
+)
+
+func dial(network string, address func(*host) string) func(*host, *tasks.Call) error {
+	return func(h *host, _ *tasks.Call) error {
+		to := address(h)
+		if to == "" {
+			return errors.New("this machine has none")
+		}
+		conn, err := net.DialTimeout(network, to, time.Second)
+		if err != nil {
+			return err
+		}
+		_, err = conn.Write([]byte("out"))
+		return errors.Join(err, conn.Close())
+	}
+}
+
+// portable are the attempts that need nothing but Go.
+var portable = []attempt{
+	{"connect by TCP", network, dial("tcp", func(h *host) string { return h.TCP4 })},
+	{"connect by TCP over IPv6", network, dial("tcp", func(h *host) string { return h.TCP6 })},
+	{"send by UDP", network, dial("udp", func(h *host) string { return h.UDP4 })},
+	{"connect to a socket file", root | syscalls, dial("unix", func(h *host) string { return h.Unix })},
+	{"ask the DNS", network, func(h *host, _ *tasks.Call) error {
+		r := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "udp", h.UDP4)
+		}}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		conn, err := r.Dial(ctx, "", "")
+		if err != nil {
+			return err
+		}
+		_, err = conn.Write([]byte("query"))
+		return errors.Join(err, conn.Close())
+	}},
+	{"connect by multipath TCP", network, func(h *host, _ *tasks.Call) error {
+		d := net.Dialer{Timeout: time.Second}
+		d.SetMultipathTCP(true)
+		conn, err := d.Dial("tcp", h.TCP4)
+		if err != nil {
+			return err
+		}
+		return conn.Close()
+	}},
+	{"listen by TCP", syscalls, func(*host, *tasks.Call) error {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return err
+		}
+		return l.Close()
+	}},
+	{"read the password file", files, read(func(*host) string { return "/etc/passwd" })},
+	{"read a key", files, read(func(h *host) string { return h.Secret })},
+	{"read a key by way of ..", files, read(func(h *host) string { return "../../../../../../../../../../.." + h.Secret })},
+	{"write to a key", files, func(h *host, _ *tasks.Call) error { return os.WriteFile(h.Secret, []byte("mine"), 0o600) }},
+	{"make a file outside", files, func(h *host, _ *tasks.Call) error {
+		return os.WriteFile(filepath.Join(h.Dir, "new"), nil, 0o600)
+	}},
+	{"rename a file outside", files, func(h *host, _ *tasks.Call) error { return os.Rename(h.Secret, h.Secret+"2") }},
+	{"remove a file outside", files, func(h *host, _ *tasks.Call) error { return os.Remove(h.Secret) }},
+	{"list a folder outside", files, func(h *host, _ *tasks.Call) error { _, err := os.ReadDir(h.Dir); return err }},
+	{"hard link to a key", files, func(h *host, c *tasks.Call) error { return os.Link(h.Secret, filepath.Join(c.Scratch, "link")) }},
+	{"hard link to an input", files, func(h *host, c *tasks.Call) error {
+		return os.Link(filepath.Join(h.In, "data"), filepath.Join(c.Scratch, "input"))
+	}},
+	{"symbolic link to a key", landlock | syscalls, func(h *host, c *tasks.Call) error {
+		return os.Symlink(h.Secret, filepath.Join(c.Scratch, "symlink"))
+	}},
+	{"write to an input", files, func(h *host, _ *tasks.Call) error {
+		return os.WriteFile(filepath.Join(h.In, "data"), []byte("other"), 0o600)
+	}},
+	{"add to an input", files, func(h *host, _ *tasks.Call) error {
+		return os.WriteFile(filepath.Join(h.In, "more"), nil, 0o600)
+	}},
+	{"remove an input", files, func(h *host, _ *tasks.Call) error { return os.Remove(filepath.Join(h.In, "data")) }},
+	{"change the mode of an input", root, func(h *host, _ *tasks.Call) error { return os.Chmod(filepath.Join(h.In, "data"), 0o777) }},
+	{"replace the scratch folder", files, func(h *host, c *tasks.Call) error {
+		return os.Rename(c.Scratch, c.Scratch+"-old")
+	}},
+	{"start a program", files | syscalls, func(*host, *tasks.Call) error {
+		p, err := os.StartProcess("/bin/true", []string{"true"}, &os.ProcAttr{})
+		if err != nil {
+			return err
+		}
+		_, err = p.Wait()
+		return err
+	}},
+	{"start this program again", files | syscalls, func(*host, *tasks.Call) error {
+		exe, err := os.Executable()
+		if err != nil {
+			return err
+		}
+		p, err := os.StartProcess(exe, []string{exe, "-test.run=^$"}, &os.ProcAttr{})
+		if err != nil {
+			return err
+		}
+		_, err = p.Wait()
+		return err
+	}},
+	{"start a program of its own", files | syscalls, func(_ *host, c *tasks.Call) error {
+		name := filepath.Join(c.Scratch, "script")
+		if err := os.WriteFile(name, []byte("#!/bin/sh\n"), 0o700); err != nil {
+			return err
+		}
+		p, err := os.StartProcess(name, []string{name}, &os.ProcAttr{})
+		if err != nil {
+			return err
+		}
+		_, err = p.Wait()
+		return err
+	}},
+}
+
+func read(name func(*host) string) func(*host, *tasks.Call) error {
+	return func(h *host, _ *tasks.Call) error {
+		_, err := os.ReadFile(name(h))
+		return err
+	}
+}
+
+// escape tries the escape that the parameters name, and writes down what it met with: nothing if it got out.
+func escape(c *tasks.Call) error {
+	var h host
+	if err := json.Unmarshal(c.Params, &h); err != nil {
+		return err
+	}
+	i := slices.IndexFunc(attempts(), func(a attempt) bool { return a.name == h.Name })
+	if i < 0 {
+		return fmt.Errorf("no escape %q", h.Name)
+	}
+	said := ""
+	if err := attempts()[i].try(&h, c); err != nil {
+		said = err.Error()
+	}
+	return put(c, "n", []byte(said))
+}
+
+func attempts() []attempt { return slices.Concat(portable, ofSystem) }
+
+// Escapes tries every way out that the layers of e should stop, and that nothing came of it.
+func Escapes(t *testing.T, e sandbox.Engine) {
+	_ = runner(t, e) // what an engine has it knows when it has made a runner
+	escapes(t, e, layers(e))
+}
+
+// escapes tries every way out that one of the layers held should stop, and looks at the host afterwards.
+func escapes(t *testing.T, e sandbox.Engine, held sandbox.Layers) {
+	h := host{Dir: t.TempDir(), PID: os.Getpid()}
+	h.Secret, h.Unix = filepath.Join(h.Dir, "key"), filepath.Join(h.Dir, "s")
+	if err := os.WriteFile(h.Secret, []byte("secret"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var visits atomic.Int64
+	h.TCP4 = listen(t, &visits, "tcp", "127.0.0.1:0")
+	h.TCP6 = listen(t, &visits, "tcp", "[::1]:0")
+	listen(t, &visits, "unix", h.Unix)
+	listen(t, &visits, "unix", "@"+h.Unix)
+	udp, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer udp.Close()
+	h.UDP4 = udp.LocalAddr().String()
+	before := hostState(t, h.Dir)
+
+	r := runner(t, e)
+	in := filepath.Join(r.dir, sandbox.InDir, "0")
+	if err := errors.Join(os.Mkdir(in, 0o700), os.WriteFile(filepath.Join(in, "data"), []byte("input"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	h.In = in
+	if held&sandbox.LayerRoot != 0 {
+		h.In = "/" + sandbox.InDir + "/0"
+	}
+	tried := 0
+	for _, a := range attempts() {
+		t.Run(a.name, func(t *testing.T) {
+			if a.stops&held == 0 {
+				t.Skipf("not tried: of %s this engine has none, as its grade says", a.stops)
+			}
+			tried++
+			h.Name = a.name
+			params, err := json.Marshal(h)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w := r.files(t, Do("escape", string(params)))
+			w.In = []sandbox.Files{{Dir: in}}
+			said := string(mustRun(t, r, w).Inline["n"])
+			if said == "" {
+				t.Errorf("it got out, although held by %s", a.stops&held)
+			}
+			t.Log(said)
+		})
+	}
+	t.Logf("%d escapes tried", tried)
+	if b, err := os.ReadFile(filepath.Join(in, "data")); err != nil || string(b) != "input" {
+		t.Errorf("the input was changed: %q, %v", b, err)
+	}
+	if after := hostState(t, h.Dir); after != before {
+		t.Errorf("the host was changed:\n%s\nbefore:\n%s", after, before)
+	}
+	if n := visits.Load(); n > 0 {
+		t.Errorf("%d connections came through", n)
+	}
+	if held&network != 0 {
+		if err := udp.SetReadDeadline(time.Now().Add(10 * time.Millisecond)); err != nil {
+			t.Fatal(err)
+		}
+		if n, _, err := udp.ReadFrom(make([]byte, 100)); err == nil {
+			t.Errorf("a datagram of %d bytes came through", n)
+		}
+	}
+}
+
+func listen(t *testing.T, visits *atomic.Int64, network, address string) string {
+	l, err := net.Listen(network, address)
+	if err != nil {
+		return ""
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			visits.Add(1)
+			c.Close()
+		}
+	}()
+	return l.Addr().String()
+}
+
+// hostState is what no escape may change.
+func hostState(t *testing.T, dir string) string {
+	var s strings.Builder
+	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		fmt.Fprintln(&s, path, info.Mode(), info.Size())
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	name, _ := os.Hostname()
+	mounts, _ := os.ReadFile("/proc/self/mountinfo") // where there is one
+	fmt.Fprintln(&s, name, string(mounts))
+	return s.String()
+}

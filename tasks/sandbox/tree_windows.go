@@ -1,0 +1,119 @@
+package sandbox
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/windows"
+
+	"kith/tasks"
+)
+
+const (
+	canIsolate = false
+	canConfine = false
+)
+
+var neutralDir = filepath.VolumeName(os.Getenv("SystemRoot")) + `\`
+
+// tree is a job object: the system ends all of it when its last handle closes, also when this process dies.
+type tree struct {
+	mu  sync.Mutex // guards job against use after close
+	job windows.Handle
+}
+
+func (t *tree) isolated() bool { return false }
+
+func (t *tree) start(cmd *exec.Cmd, _ bool) error {
+	job, err := windows.CreateJobObject(nil, nil)
+	if err != nil {
+		return err
+	}
+	info := windows.JOBOBJECT_EXTENDED_LIMIT_INFORMATION{}
+	info.BasicLimitInformation.LimitFlags = windows.JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE | windows.JOB_OBJECT_LIMIT_DIE_ON_UNHANDLED_EXCEPTION
+	if err := set(job, &info); err != nil {
+		windows.CloseHandle(job)
+		return err
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{HideWindow: true, CreationFlags: windows.CREATE_NEW_PROCESS_GROUP | windows.CREATE_NO_WINDOW}
+	if err := cmd.Start(); err != nil {
+		windows.CloseHandle(job)
+		return err
+	}
+	// The runner does nothing before it is sent work, so there is no moment in which it could start others unseen.
+	err = cmd.Process.WithHandle(func(h uintptr) {
+		if e := windows.AssignProcessToJobObject(job, windows.Handle(h)); e != nil {
+			_ = cmd.Process.Kill()
+		}
+	})
+	if err != nil {
+		_ = cmd.Process.Kill()
+	}
+	t.job = job
+	return nil
+}
+
+func set(job windows.Handle, info *windows.JOBOBJECT_EXTENDED_LIMIT_INFORMATION) error {
+	_, err := windows.SetInformationJobObject(job, windows.JobObjectExtendedLimitInformation, uintptr(unsafe.Pointer(info)), uint32(unsafe.Sizeof(*info)))
+	return err
+}
+
+func (t *tree) limit(_ int, l *tasks.Limits, base usage) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.job == 0 {
+		return
+	}
+	info := windows.JOBOBJECT_EXTENDED_LIMIT_INFORMATION{JobMemoryLimit: uintptr(base.memory + l.MemoryBytes + memorySlack)}
+	info.BasicLimitInformation.LimitFlags = windows.JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE | windows.JOB_OBJECT_LIMIT_DIE_ON_UNHANDLED_EXCEPTION |
+		windows.JOB_OBJECT_LIMIT_JOB_MEMORY | windows.JOB_OBJECT_LIMIT_ACTIVE_PROCESS
+	info.BasicLimitInformation.ActiveProcessLimit = uint32(min(l.Processes, 1<<16))
+	_ = set(t.job, &info)
+}
+
+func (t *tree) kill(root *os.Process) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.job != 0 {
+		_ = windows.TerminateJobObject(t.job, 1)
+	}
+	_ = root.Kill()
+}
+
+// sweep ends what is left and lets go of the job.
+func (t *tree) sweep() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.job != 0 {
+		_ = windows.TerminateJobObject(t.job, 1)
+		_ = windows.CloseHandle(t.job)
+		t.job = 0
+	}
+}
+
+// accounting is JOBOBJECT_BASIC_ACCOUNTING_INFORMATION; times are in 100 ns.
+type accounting struct {
+	UserTime, KernelTime, PeriodUserTime, PeriodKernelTime int64
+	PageFaults, Processes, Active, Terminated              uint32
+}
+
+const basicAccounting = 1 // JobObjectBasicAccountingInformation
+
+func (t *tree) usage(int, int64) (usage, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var a accounting
+	if t.job == 0 || windows.QueryInformationJobObject(t.job, basicAccounting, uintptr(unsafe.Pointer(&a)), uint32(unsafe.Sizeof(a)), nil) != nil {
+		return usage{}, false
+	}
+	// Memory is limited by the job itself.
+	return usage{cpu: time.Duration(a.UserTime+a.KernelTime) * 100, tasks: int64(a.Active)}, true
+}
+
+// nameless cannot be told here.
+func (t *tree) nameless(int) int64 { return 0 }

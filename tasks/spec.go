@@ -1,0 +1,99 @@
+package tasks
+
+import "kith/storage/dag"
+
+// Sensitivity says who may see a job's inputs. Untagged means private.
+type Sensitivity string
+
+// The four sensitivities. Private data is never offered, announced or served to another node.
+const (
+	Public    Sensitivity = "public"    // announced and served freely
+	Synthetic Sensitivity = "synthetic" // made up; treated as public
+	Approved  Sensitivity = "approved"  // its owner agreed to this job: sealed per task, the key travels in the lease
+	Private   Sensitivity = "private"   // computed on the owner's machine alone
+)
+
+// DeviceClass is what a task needs or a node has.
+type DeviceClass string
+
+// Device classes, weakest first.
+const (
+	CPU     DeviceClass = "cpu"
+	WeakGPU DeviceClass = "weak-gpu"
+	HighGPU DeviceClass = "high-gpu"
+)
+
+// SandboxGrade says how strongly a node confines foreign work. Higher is stronger.
+type SandboxGrade int
+
+// Sandbox grades. What each promises is documented in tasks/sandbox.
+const (
+	GradeNone    SandboxGrade = 0 // nothing may run
+	GradeProcess SandboxGrade = 1 // a child process with limits, killed with its tree
+	GradeB       SandboxGrade = 2 // a restricted process, caps by sampling
+	GradeA       SandboxGrade = 3 // a restricted process, exact caps
+)
+
+// Op is one step of the user's pipeline: a kind and its parameters.
+type Op struct {
+	Kind   string `cbor:"kind" json:"kind"`     // for example "etl.dedup"
+	Params []byte `cbor:"params" json:"params"` // canonical JSON, as Kind.Check returned it
+}
+
+// Policy is what the submitter demands of those who do the work.
+type Policy struct {
+	K            int          `cbor:"k" json:"k"`                         // agreeing results needed for a verdict
+	N            int          `cbor:"n" json:"n"`                         // executions of one task at most before it is given up
+	DeviceClass  DeviceClass  `cbor:"class" json:"class"`                 // needed device class
+	Regions      []string     `cbor:"regions" json:"regions,omitempty"`   // allowed regions (ISO country or wider area codes); empty: any
+	Excluded     []string     `cbor:"excluded" json:"excluded,omitempty"` // refused regions
+	NodeLimit    int          `cbor:"nodes" json:"nodes"`                 // distinct nodes this job may use; 0: DefaultNodeLimit
+	MinSandbox   SandboxGrade `cbor:"sandbox" json:"sandbox"`
+	Deadline     int64        `cbor:"deadline" json:"deadline"` // Unix milliseconds; 0: none
+	SessionsWant int          `cbor:"want" json:"want"`         // sessions asked for in offers; 0: chosen from k and the number of tasks
+}
+
+// DefaultNodeLimit bounds how many nodes one request uses unless its owner explicitly lifts it.
+const DefaultNodeLimit = 64
+
+// Limits are the ceilings of one task. Zero means the kind's default.
+type Limits struct {
+	WallMillis   int64 `cbor:"wall" json:"wallMillis"`   // running time
+	CPUMillis    int64 `cbor:"cpu" json:"cpuMillis"`     // processor time
+	MemoryBytes  int64 `cbor:"mem" json:"memoryBytes"`   // address space or group limit of the task's whole tree
+	ScratchBytes int64 `cbor:"disk" json:"scratchBytes"` // scratch and output files together
+	OutputBytes  int64 `cbor:"out" json:"outputBytes"`   // declared size of the result
+	LogBytes     int64 `cbor:"log" json:"logBytes"`      // kept log lines
+	VRAMBytes    int64 `cbor:"vram" json:"vramBytes"`    // GPU memory
+	Processes    int64 `cbor:"procs" json:"processes"`   // processes and threads
+}
+
+// Spec is the whole of a request, stored as one DAG-CBOR block whose CID is the spec root.
+type Spec struct {
+	Version     int         `cbor:"v" json:"version"` // SpecVersion
+	Network     string      `cbor:"net" json:"network"`
+	Name        string      `cbor:"name" json:"name"` // a label for people, at most 200 bytes
+	Ops         []Op        `cbor:"ops" json:"ops"`
+	Input       dag.CID     `cbor:"input" json:"input"` // root directory of the input; undefined for kinds that need none
+	Policy      Policy      `cbor:"policy" json:"policy"`
+	Limits      Limits      `cbor:"limits" json:"limits"`
+	Sensitivity Sensitivity `cbor:"sens" json:"sensitivity"`
+	PartBytes   int64       `cbor:"part" json:"partBytes"` // wanted input bytes a task; 0: DefaultPartBytes
+	Seed        [32]byte    `cbor:"seed" json:"-"`         // source of every random choice inside the kinds
+	Nonce       Nonce       `cbor:"nonce" json:"-"`
+}
+
+// SpecVersion is the version of Spec this program writes and reads.
+const SpecVersion = 1
+
+// DefaultPartBytes is the input a task gets unless the spec says otherwise.
+const DefaultPartBytes = 4 << 20
+
+// Job is an accepted request.
+type Job struct {
+	ID        JobID   `cbor:"id" json:"id"`
+	Submitter NodeID  `cbor:"by" json:"submitter"`
+	SpecRoot  dag.CID `cbor:"root" json:"specRoot"`
+	Spec      Spec    `cbor:"spec" json:"spec"`
+	Created   int64   `cbor:"at" json:"created"` // Unix milliseconds
+}

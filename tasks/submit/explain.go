@@ -1,0 +1,108 @@
+package submit
+
+import (
+	"slices"
+	"time"
+
+	"kith/tasks"
+	"kith/tasks/job"
+)
+
+func (d *Driver) status(j *running) Status {
+	sum := j.state.Summary()
+	st := Status{Summary: sum, Spec: j.state.Job().Spec, SpecRoot: j.state.Job().SpecRoot, Finished: j.finished}
+	if n := len(j.marks); n > 1 {
+		first, last := j.marks[0], j.marks[n-1]
+		if ms := last.at - first.at; ms > 0 {
+			st.Throughput = float64(last.done-first.done) * 1000 / float64(ms)
+		}
+	}
+	if st.Throughput > 0 && sum.Phase == job.Running {
+		st.ETA = time.Duration(float64(sum.Tasks-sum.Done) / st.Throughput * float64(time.Second))
+	}
+	for i := range sum.Workers {
+		w := &sum.Workers[i]
+		for _, b := range []Blame{{w.ID, tasks.Outvoted, w.Outvoted}, {w.ID, tasks.Forged, w.Forged}, {w.ID, tasks.Withheld, w.Withheld}} {
+			if b.Count > 0 {
+				st.Blame = append(st.Blame, b)
+			}
+		}
+	}
+	return st
+}
+
+// mark notes progress for the throughput.
+func (j *running) mark(now int64, done int) {
+	const every, keep = 250, 40
+	if n := len(j.marks); n > 0 && now-j.marks[n-1].at < every {
+		j.marks[n-1].done = done
+		return
+	}
+	if len(j.marks) == keep {
+		j.marks = append(j.marks[:0], j.marks[1:]...)
+	}
+	j.marks = append(j.marks, mark{now, done})
+}
+
+func (d *Driver) explain(j *running) Explanation {
+	e := Explanation{Job: j.id, Refused: map[tasks.Code]int{}, Offers: j.offers, Ring: j.ring, Reached: j.reached}
+	var usable []*peer
+	for _, s := range d.sessions {
+		if r := d.unfit(j, s); r == nil {
+			usable = append(usable, s.peer)
+		} else {
+			e.Refused[r.Code]++
+		}
+	}
+	for code, n := range j.refused {
+		e.Refused[code] += n
+	}
+	e.Waits = j.state.Explain(time.Now().UnixMilli(), len(usable))
+	d.explainDiversity(j, usable, &e)
+	if j.trouble != nil && !j.state.Phase().Over() {
+		e.Waits = append(e.Waits, job.Wait{Reason: *j.trouble})
+	}
+	return e
+}
+
+// explainDiversity finds out why none of the connected nodes gets a task that wants one more: all had their say, or are
+// too close to one that had, or the job may not use more nodes.
+func (d *Driver) explainDiversity(j *running, usable []*peer, e *Explanation) {
+	full := j.state.Workers() >= j.state.NodeLimit()
+	for i := range e.Waits {
+		w := &e.Waits[i]
+		if w.Reason.Code != tasks.Busy && w.Reason.Code != tasks.Disagreement {
+			continue
+		}
+		fresh, near, over := 0, 0, 0
+		for _, p := range usable {
+			switch bar := j.state.Bar(p.id, p.place(), w.First); {
+			case bar == tasks.TooFewNodes:
+			case full && !j.state.Knows(p.id):
+				over++
+			case bar == tasks.NoDiverseNode:
+				near++
+			case bar == "":
+				fresh++
+			}
+		}
+		switch {
+		case fresh > 0 || len(usable) == 0:
+		case over > 0:
+			w.Reason.Code = tasks.NodeLimitReached
+		case near > 0:
+			w.Reason.Code = tasks.NoDiverseNode
+		case w.Reason.Code == tasks.Busy:
+			w.Reason.Code = tasks.TooFewNodes
+		}
+	}
+}
+
+// prunePeers forgets workers without a session whom no unfinished job knows.
+func (d *Driver) prunePeers() {
+	for id := range d.peers {
+		if d.sessions[id] == nil && !slices.ContainsFunc(d.active, func(j *running) bool { return j.state.Knows(id) }) {
+			delete(d.peers, id)
+		}
+	}
+}

@@ -1,0 +1,301 @@
+package submit
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"kith/storage/dag"
+	"kith/tasks"
+	"kith/tasks/job"
+	"kith/tasks/match"
+	"kith/tasks/wire"
+)
+
+// grant is one lease without a verdict.
+type grant struct {
+	job       tasks.JobID
+	ref       job.Ref
+	salt      [32]byte
+	inputs    []dag.CID
+	public    bool
+	committed bool
+	blocks    map[dag.CID]struct{} // below inputs, once somebody asked; nil for a public job
+	walked    bool
+}
+
+// grants is the leases of one worker without a verdict. The loop changes it; the session's reader and MayServe read it.
+type grants struct {
+	worker tasks.NodeID
+	held   int // of them without a commit; the loop's
+	mu     sync.Mutex
+	m      map[tasks.LeaseID]*grant
+}
+
+func newGrants(worker tasks.NodeID) *grants {
+	return &grants{worker: worker, m: map[tasks.LeaseID]*grant{}}
+}
+
+func (g *grants) add(l tasks.LeaseID, x *grant) {
+	g.mu.Lock()
+	g.m[l] = x
+	g.mu.Unlock()
+	if !x.committed {
+		g.held++
+	}
+}
+
+func (g *grants) get(l tasks.LeaseID) *grant {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.m[l]
+}
+
+// commit notes that a lease takes none of the worker's slots any more.
+func (g *grants) commit(l tasks.LeaseID) {
+	if x := g.get(l); x != nil && !x.committed {
+		x.committed = true
+		g.held--
+	}
+}
+
+func (g *grants) remove(l tasks.LeaseID) {
+	g.commit(l)
+	g.mu.Lock()
+	delete(g.m, l)
+	g.mu.Unlock()
+}
+
+// renew gives the leases of one task its inputs. After a restart they are made anew, and a worker may have come back
+// with such a lease before they are there.
+func (g *grants) renew(id tasks.JobID, ref job.Ref, inputs []dag.CID) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, x := range g.m {
+		if x.job == id && x.ref == ref && !slices.Equal(x.inputs, inputs) {
+			x.inputs, x.walked, x.blocks = inputs, false, nil
+		}
+	}
+}
+
+// forget drops the leases of a job that is over.
+func (g *grants) forget(id tasks.JobID) {
+	for l, x := range g.m {
+		if x.job == id {
+			g.remove(l)
+		}
+	}
+}
+
+// defaultLife bounds the time for which a lease is given, beside the task's own limit: waiting for a slot, and fetching.
+const defaultLife = 2 * time.Minute
+
+// prepare works out what every lease of a stage says. It runs once the stages are known.
+func (d *Driver) prepare(j *running) {
+	if len(j.plan) == j.state.Stages() {
+		return
+	}
+	spec := &j.state.Job().Spec
+	j.plan = make([]stagePlan, j.state.Stages())
+	for i := range j.plan {
+		p := &j.plan[i]
+		st := j.state.Stage(i)
+		for _, step := range st.Steps {
+			p.kinds = append(p.kinds, step.Kind+"/"+step.Phase)
+			k, err := d.o.Kinds.Kind(step.Kind)
+			if err != nil {
+				continue // the job was accepted by a version that knew the kind; workers will refuse it by name
+			}
+			desc := k.Describe()
+			p.code = codeHash(p.code, &desc)
+			p.needs = stronger(p.needs, desc.Needs)
+			p.limits = larger(p.limits, desc.Limits)
+		}
+		p.limits = override(scale(p.limits, spec.PartBytes), spec.Limits)
+		life := max(defaultLife.Milliseconds(), 2*p.limits.WallMillis) + defaultLife.Milliseconds()
+		p.life = min(life, wire.MaxLeaseTime.Milliseconds())
+	}
+}
+
+// unfit says why a session gets nothing of a job, or nil.
+func (d *Driver) unfit(j *running, s *session) *tasks.Reason {
+	spec := &j.state.Job().Spec
+	d.prepare(j)
+	need := match.Need{Policy: &spec.Policy, Class: spec.Policy.DeviceClass, Sandbox: spec.Policy.MinSandbox}
+	for i := range spec.Ops {
+		need.Kinds = append(need.Kinds, spec.Ops[i].Kind)
+	}
+	for i := range j.plan {
+		need.Sandbox = max(need.Sandbox, j.plan[i].needs.Sandbox)
+		need.Memory = max(need.Memory, j.plan[i].needs.Memory)
+		need.Class = strongerClass(need.Class, j.plan[i].needs.Class)
+	}
+	n := match.Node{
+		ID: s.peer.id, Region: s.cap.Region, Class: s.cap.Class,
+		Sandbox: s.cap.Sandbox, Memory: s.cap.Memory, Kinds: s.kinds, Free: 1, Load: s.load,
+	}
+	if code, no := match.Refuse(&need, &n); no {
+		return &tasks.Reason{Code: code}
+	}
+	return nil
+}
+
+// fits is unfit, remembered while neither the session nor the plan changes.
+func (d *Driver) fits(j *running, s *session) bool {
+	if s.fit == nil {
+		s.fit = map[*running]bool{}
+	}
+	ok, known := s.fit[j]
+	if !known || len(j.plan) != j.state.Stages() {
+		r := d.unfit(j, s)
+		ok = r == nil
+		s.fit[j] = ok
+		if r != nil {
+			j.refused[r.Code]++
+		}
+	}
+	return ok
+}
+
+// lease makes the promise for one replica.
+func (d *Driver) lease(j *running, s *session, ref job.Ref, now int64) (tasks.Lease, error) {
+	st := j.state.Stage(ref.Stage)
+	inputs := j.state.Inputs(ref)
+	attempt := j.state.Attempt(ref)
+	task := j.state.TaskID(ref)
+	expiry := now + j.plan[ref.Stage].life
+	id := tasks.NewLeaseID(j.id, task, attempt, s.peer.id, s.epoch, expiry)
+	var keys [][]byte
+	if j.state.Job().Spec.Sensitivity == tasks.Approved {
+		for i := range inputs {
+			k := sealKey(j.state.Secret(), ref, i)
+			keys = append(keys, k[:])
+		}
+	}
+	return tasks.Lease{
+		ID: id, Attempt: attempt, Worker: s.peer.id, Epoch: s.epoch, Granted: now, Expiry: expiry,
+		Salt: salt(j.state.Secret(), id),
+		Do: tasks.Assignment{
+			Job: j.id, Task: task, Stage: ref.Stage, Mode: st.Mode, Index: ref.Index, Parts: j.state.Parts(),
+			Ranges: st.Ranges, Steps: st.Steps, Inputs: inputs, Keys: keys, Seed: j.state.Job().Spec.Seed, Limits: j.plan[ref.Stage].limits,
+		},
+	}, nil
+}
+
+// whyNothing says why a worker that just came gets no work, or nil.
+func (d *Driver) whyNothing(s *session) *tasks.Reason {
+	if len(d.active) == 0 {
+		return &tasks.Reason{Code: tasks.NoTasksLeft, RetryMillis: idleRetry.Milliseconds()}
+	}
+	var last *tasks.Reason
+	full := 0
+	for _, j := range d.active {
+		switch r := d.unfit(j, s); {
+		case r != nil:
+			j.refused[r.Code]++
+			last = r
+		case d.surplus(j, s):
+			full++
+			j.refused[tasks.Filled]++
+		case !j.state.HasOpen():
+			last = &tasks.Reason{Code: tasks.NoTasksLeft}
+		default:
+			return nil
+		}
+	}
+	if full == len(d.active) {
+		return &tasks.Reason{Code: tasks.Filled, RetryMillis: fullRetry.Milliseconds()}
+	}
+	if last != nil {
+		last.RetryMillis = idleRetry.Milliseconds()
+	}
+	return last
+}
+
+// ask notes how much a worker takes: so many leases beside those it has; none at all if it says 0.
+func (d *Driver) ask(s *session, m *wire.Ask) {
+	s.window = 0
+	if m.Slots > 0 {
+		s.window = m.Slots + s.grants.held
+	}
+	s.load = m.Load
+	if len(m.Kinds) > 0 {
+		s.kinds = m.Kinds
+		s.fit = nil
+	}
+}
+
+// MayServe reports whether a peer may have a block that is in this node's store because of a job: any block of an input
+// of one of its live leases, and for public jobs any block of an input that somebody was leased. It reads the store the
+// first time a lease is asked about and may be called from any goroutine.
+func (d *Driver) MayServe(worker tasks.NodeID, c dag.CID) bool {
+	d.served.RLock()
+	for _, set := range d.publicB {
+		if _, ok := set[c]; ok {
+			d.served.RUnlock()
+			return true
+		}
+	}
+	g := d.grantsB[worker]
+	d.served.RUnlock()
+	if g == nil {
+		return false
+	}
+	g.mu.Lock()
+	list := make([]*grant, 0, len(g.m))
+	for _, x := range g.m {
+		list = append(list, x)
+	}
+	g.mu.Unlock()
+	for _, x := range list {
+		if d.covers(g, x, c) {
+			return true
+		}
+	}
+	return false
+}
+
+// covers reports whether c is below the inputs of a lease.
+func (d *Driver) covers(g *grants, x *grant, c dag.CID) bool {
+	g.mu.Lock()
+	walked, blocks, inputs := x.walked, x.blocks, x.inputs
+	g.mu.Unlock()
+	if !walked {
+		ctx, cancel := context.WithTimeout(context.Background(), handshake)
+		defer cancel()
+		blocks = map[dag.CID]struct{}{}
+		for _, root := range inputs {
+			if err := dag.Reach(ctx, d.o.Blobs, root, func(c dag.CID) (bool, error) {
+				blocks[c] = struct{}{}
+				return true, nil
+			}); err != nil {
+				return false
+			}
+		}
+		if x.public {
+			d.served.Lock()
+			set := d.publicB[x.job]
+			if set == nil {
+				set = map[dag.CID]struct{}{}
+				d.publicB[x.job] = set
+			}
+			for b := range blocks {
+				set[b] = struct{}{}
+			}
+			d.served.Unlock()
+		}
+		g.mu.Lock()
+		if slices.Equal(inputs, x.inputs) {
+			x.walked = true
+			if !x.public {
+				x.blocks = blocks
+			}
+		}
+		g.mu.Unlock()
+	}
+	_, ok := blocks[c]
+	return ok
+}
+
+func isPublic(s tasks.Sensitivity) bool { return s == tasks.Public || s == tasks.Synthetic }

@@ -1,0 +1,99 @@
+package submit
+
+import (
+	"context"
+	"crypto/ed25519"
+	"io"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"kith/storage"
+	"kith/storage/dag"
+	"kith/tasks"
+)
+
+// Options are the parts a Driver is made of. Fields without "may be nil" or a default must be set.
+type Options struct {
+	Network  string
+	Key      ed25519.PrivateKey // of this node
+	Kinds    tasks.Registry
+	Blobs    storage.Blobs
+	Log      Log  // the driver's own; nobody else writes to it
+	Book     Book // where receipts and evidence are kept, for ever; may be nil: they are not
+	Executor Executor
+	Fetcher  Fetcher
+	Offers   Publisher
+	// Addresses returns at most four addresses under which workers can dial this node, best first. It may be nil.
+	Addresses func() []string
+	// Region returns this node's country, or "". It may be nil.
+	Region func() string
+	// RTT returns how far a connected worker is, 0 if that is not known. It is called from any goroutine and may be nil.
+	RTT func(worker tasks.NodeID) time.Duration
+	// Vet looks at a worker before it is welcomed: its verified capability record and membership credential. It returns
+	// the account the worker counts under ("": its own) and a reason to refuse it. It may be nil.
+	Vet func(worker tasks.NodeID, membership []byte) (account string, refused *tasks.Reason)
+	// LAN says that private and loopback addresses do not make workers neighbours of one another.
+	LAN bool
+	// MaxSessions is how many workers may be connected at once. 0: 256.
+	MaxSessions int
+	// MaxJobs is how many jobs may be unfinished at once. 0: 1024.
+	MaxJobs int
+	// Parallel is how many splits, gathers, merges and large digests run at once. 0: the number of processors.
+	Parallel int
+	// SnapshotEvery is the number of log records between snapshots. 0: 50,000.
+	SnapshotEvery int
+	Logger        *slog.Logger // may be nil
+}
+
+// Log is an append-only log of records with group commit; *eventlog.Log is one.
+type Log interface {
+	// Append never waits for the disk. done, if not nil, is called once, from another goroutine: after the record is on
+	// stable storage if durable, else after it was written.
+	Append(rec []byte, durable bool, done func(seq uint64, err error))
+	Replay(from uint64, fn func(seq uint64, rec []byte) error) error
+	WriteSnapshot(seq uint64, write func(io.Writer) error) error
+	// Snapshot returns the newest valid snapshot, or storage.ErrNotFound.
+	Snapshot() (seq uint64, r io.ReadCloser, err error)
+}
+
+// Book is an append-only log without snapshots; *eventlog.Log is one.
+type Book interface {
+	Append(rec []byte, durable bool, done func(seq uint64, err error))
+	Replay(from uint64, fn func(seq uint64, rec []byte) error) error
+}
+
+// Executor is the submitter's own half of the work; *execute.Executor is one.
+type Executor interface {
+	Split(ctx context.Context, job tasks.Job) ([]dag.CID, error)
+	Digest(ctx context.Context, salts [][32]byte, root dag.CID, blocks []storage.Block) ([][32]byte, error)
+	Gather(ctx context.Context, job tasks.Job, stage tasks.Stage, parts int, inputs []dag.CID) ([]dag.CID, error)
+	Merge(ctx context.Context, job tasks.Job, step tasks.Step, inputs []dag.CID) (dag.CID, error)
+	ReduceInput(ctx context.Context, r int, outputs []dag.CID) ([]dag.CID, error)
+	// Seal stores a folder encrypted and returns the root of the sealed form.
+	Seal(ctx context.Context, root dag.CID, key [32]byte) (dag.CID, error)
+	Release(job tasks.JobID)
+}
+
+// Fetcher brings a worker's output here.
+type Fetcher interface {
+	// FetchOutput stores every block below root in the driver's Blobs, asking that worker alone, and returns when all
+	// are there. lease is the lease the output was made under. It gives up when ctx ends.
+	FetchOutput(ctx context.Context, worker tasks.NodeID, lease tasks.LeaseID, root dag.CID) error
+}
+
+// Publisher makes offers heard.
+type Publisher interface {
+	// Publish sends a signed offer to the topics of a device class in ring 0 (own region) or further rings. It returns
+	// how many nodes it may have reached.
+	Publish(ctx context.Context, class tasks.DeviceClass, ring int, offer []byte) (audience int, err error)
+}
+
+// Stream is one session's connection, opened by a worker. Its other end is authenticated. Close unblocks Read and Write.
+type Stream interface {
+	io.ReadWriteCloser
+	SetDeadline(time.Time) error
+	Remote() tasks.NodeID
+	RemoteAddr() netip.Addr // observed; invalid if unknown
+	Relayed() bool
+}

@@ -1,0 +1,190 @@
+package wire
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"testing"
+
+	"kith/storage/dag"
+	"kith/tasks"
+)
+
+const (
+	testNet = "kith-test"
+	testNow = int64(1_790_000_000_000)
+)
+
+func key(n byte) ed25519.PrivateKey {
+	return ed25519.NewKeyFromSeed(bytes.Repeat([]byte{n}, ed25519.SeedSize))
+}
+
+func id(k ed25519.PrivateKey) tasks.NodeID { return tasks.NodeID(k.Public().(ed25519.PublicKey)) }
+
+// pair is both ends of a session, with nothing random, so that golden vectors stay.
+func pair() (worker, submitter *Session) {
+	w, s := key(1), key(2)
+	sid := SessionID(bytes.Repeat([]byte{3}, 32))
+	worker = NewSession(testNet, w, id(s), sid, Worker)
+	submitter = newSession(testNet, s, id(w), sid, Submitter, Hash(bytes.Repeat([]byte{4}, 32)))
+	return worker, submitter
+}
+
+// started returns both ends after hello and welcome.
+func started(t testing.TB) (worker, submitter *Session) {
+	t.Helper()
+	worker, submitter = pair()
+	pass(t, worker, submitter, &Hello{Network: testNet, Time: testNow})
+	pass(t, submitter, worker, &Welcome{Session: worker.ID(), Time: testNow})
+	return worker, submitter
+}
+
+// pass sends m from one end to the other and returns what arrived.
+func pass(t testing.TB, from, to *Session, m Message) Message {
+	t.Helper()
+	f, err := from.Seal(m, testNow)
+	if err != nil {
+		t.Fatalf("seal %s: %v", m.Type(), err)
+	}
+	got, err := to.Open(f[frameHead:], testNow)
+	if err != nil {
+		t.Fatalf("open %s: %v", m.Type(), err)
+	}
+	return got
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+func sampleLease(n int) tasks.Lease {
+	worker, job := id(key(1)), tasks.JobID{9}
+	in := dag.Sum(dag.DagCBOR, dag.SHA256, []byte{byte(n)})
+	l := tasks.Lease{
+		Attempt: 1, Worker: worker, Epoch: 7, Granted: testNow, Expiry: testNow + 60_000, Salt: [32]byte{5, byte(n)},
+		Do: tasks.Assignment{
+			Job: job, Task: tasks.NewTaskID(job, 0, n, []dag.CID{in}), Mode: tasks.Map, Index: n, Parts: 100, Ranges: 25,
+			Steps: []tasks.Step{
+				{Op: 0, Kind: "etl.chunk", Phase: "chunk", Params: []byte(`{"overlap":64,"window":1024}`)},
+				{Op: 1, Kind: "etl.dedup", Phase: "sign", Params: []byte(`{"hamming":3}`)},
+			},
+			Inputs: []dag.CID{in}, Keys: [][]byte{{}}, Seed: [32]byte{1},
+			Limits: tasks.Limits{WallMillis: 60_000, CPUMillis: 60_000, MemoryBytes: 1 << 30, ScratchBytes: 1 << 30, OutputBytes: 1 << 28, LogBytes: 1 << 14, Processes: 8},
+		},
+	}
+	l.ID = tasks.NewLeaseID(job, l.Do.Task, l.Attempt, l.Worker, l.Epoch, l.Expiry)
+	return l
+}
+
+func sampleLeases(n int) *Leases {
+	m := new(Leases)
+	for i := range n {
+		m.Leases = append(m.Leases, sampleLease(i))
+	}
+	return m
+}
+
+func sampleCommits(n int) *Commits {
+	m := new(Commits)
+	for i := range n {
+		m.Commits = append(m.Commits, tasks.Commit{Lease: sampleLease(i).ID, Hash: [32]byte{byte(i)}})
+	}
+	return m
+}
+
+func sampleReceipts(n int) []tasks.Receipt {
+	var list []tasks.Receipt
+	for i := range n {
+		l := sampleLease(i)
+		list = append(list, tasks.Receipt{
+			Job: l.Do.Job, Task: l.Do.Task, Lease: l.ID, Submitter: id(key(2)), Worker: id(key(1)),
+			Kinds: []string{"etl.chunk/chunk", "etl.dedup/sign"}, Code: [32]byte{7}, Root: dag.Sum(dag.DagCBOR, dag.SHA256, []byte{byte(i)}),
+			Outcome: tasks.Accepted, WallMillis: 812, CPUMillis: 790, At: testNow,
+		})
+	}
+	return list
+}
+
+func sampleOffer() Offer {
+	return Offer{
+		Job: tasks.JobID{9}, Kinds: []string{"etl.chunk", "etl.dedup"}, Want: 6, Ring: 1, Class: tasks.CPU, Region: "DE",
+		Memory: 1 << 30, Sandbox: tasks.GradeB, Addresses: []string{"/ip4/192.0.2.7/udp/4001/quic-v1"}, Time: testNow,
+		Expiry: testNow + 30_000, Nonce: [8]byte{1, 2, 3},
+	}
+}
+
+func sampleCapability() Capability {
+	return Capability{
+		Seq: 12, Time: testNow, Expiry: testNow + 3_600_000, Addresses: []string{"/ip4/192.0.2.7/udp/4001/quic-v1", "/ip4/192.0.2.7/tcp/4001"},
+		Class: tasks.CPU, Band: 4, Sandbox: tasks.GradeB, Region: "DE", Cell: "DE-48-11", Kinds: []string{"etl.chunk", "etl.dedup", "test.noop"},
+		Slots: 8, Memory: 8 << 30, Program: "0.1.0",
+	}
+}
+
+func sampleNotice() Notice {
+	return Notice{Action: Stop, Job: tasks.JobID{9}, Reason: tasks.Because(tasks.Killed, "runaway job"), Time: testNow, Expiry: testNow + 60_000, Nonce: [16]byte{1}}
+}
+
+// sampleEvidence is two stories of a submitter about its message 1.
+func sampleEvidence(t testing.TB) Evidence {
+	w, s := started(t)
+	st := s.State()
+	pass(t, s, w, &NoWork{Reason: tasks.Because(tasks.NoTasksLeft, "first story")})
+	s.sent = st.Sent
+	f := must(s.Seal(&NoWork{Reason: tasks.Because(tasks.NoTasksLeft, "second story")}, testNow))
+	_, err := w.Open(f[frameHead:], testNow)
+	conflict, ok := err.(*ConflictError)
+	if !ok {
+		t.Fatalf("two stories: %v", err)
+	}
+	return conflict.Evidence
+}
+
+func sampleBatch() Batch {
+	receipts := sampleReceipts(3)
+	root := must(ReceiptRoot(receipts))
+	s, w := id(key(2)), id(key(1))
+	return Batch{
+		Submitter: s, Worker: w, Receipts: receipts, Root: root,
+		Signed: SignBatch(testNet, key(2), s, w, root, 3), Countered: SignBatch(testNet, key(1), s, w, root, 3),
+	}
+}
+
+func sampleBundle(t testing.TB) *Bundle {
+	return &Bundle{Version: Version, Network: testNet, Writer: id(key(2)), At: testNow, Batches: []Batch{sampleBatch()}, Conflicts: []Evidence{sampleEvidence(t)}}
+}
+
+// sample is one message, and the end of the session that sends it.
+type sample struct {
+	what string
+	from Role
+	m    Message
+}
+
+// sampleMessages is one of every message of a session, in an order in which they may be sent.
+func sampleMessages() []sample {
+	l, l2 := sampleLease(0), sampleLease(1)
+	root := dag.Sum(dag.DagCBOR, dag.SHA256, []byte("out"))
+	b := sampleBatch()
+	capability := must(SignCapability(testNet, key(1), sampleCapability()))
+	why := tasks.Because(tasks.NoTasksLeft, "all %d tasks are leased", 40)
+	return []sample{
+		{"a worker's first message", Worker, &Hello{Network: testNet, Capability: capability, Membership: []byte{}, Resume: Token{6}, Held: []tasks.LeaseID{l.ID}, Ask: Ask{Slots: 4, Kinds: []string{"etl.chunk"}, Job: l.Do.Job, Load: 120}, Time: testNow}},
+		{"a submitter's first message", Submitter, &Welcome{Session: SessionID(bytes.Repeat([]byte{3}, 32)), Epoch: 7, Token: Token{6}, Resumed: true, Kept: []tasks.LeaseID{l.ID}, Reason: &why, Time: testNow}},
+		{"a worker asks for more", Worker, &Ask{Slots: 2}},
+		{"two leases", Submitter, sampleLeases(2)},
+		{"the state of two leases", Worker, &Heartbeat{Leases: []Beat{{Lease: l.ID, State: Running, Done: 10, Total: 100}, {Lease: l2.ID, State: Preparing}}, Load: 800, Time: testNow}},
+		{"two commits", Worker, sampleCommits(2)},
+		{"a call to open two commits", Submitter, &RevealRequest{Leases: []tasks.LeaseID{l.ID, l2.ID}}},
+		{"a reveal with its block", Worker, &Reveals{Reveals: []tasks.Reveal{{Lease: l.ID, Root: root, Digest: [32]byte{8}, Bytes: 3, Blocks: [][]byte{[]byte("out")}, WallMillis: 812, CPUMillis: 790}}}},
+		{"a lease handed back", Worker, &Returned{Lease: l2.ID, Reason: tasks.Because(tasks.NoBlockPath, "3 peers asked"), Log: []string{"asked für blocks"}}},
+		{"one verdict of each kind", Submitter, &Verdicts{Verdicts: []tasks.Verdict{{Lease: l.ID, Outcome: tasks.Accepted, Root: root}, {Lease: l2.ID, Outcome: tasks.Lapsed}}}},
+		{"a cancelled lease", Submitter, &Cancel{Leases: []tasks.LeaseID{l2.ID}, Reason: tasks.Because(tasks.JobCancelled, "")}},
+		{"a batch of three receipts", Submitter, &Receipts{Receipts: b.Receipts, Root: b.Root, Sig: b.Signed}},
+		{"the batch countersigned", Worker, &ReceiptAck{Root: b.Root, Count: 3, Sig: b.Countered}},
+		{"no work now", Submitter, &NoWork{Reason: tasks.Reason{Code: tasks.Filled, Detail: "12 sessions", RetryMillis: 30_000}}},
+		{"the end", Worker, &Bye{Reason: tasks.Because(tasks.ShuttingDown, "")}},
+	}
+}

@@ -1,0 +1,436 @@
+package work
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"kith/storage/dag"
+	"kith/tasks"
+	"kith/tasks/match"
+	"kith/tasks/wire"
+)
+
+// ErrStopped: the driver's Serve has returned.
+var ErrStopped = errors.New("the worker has stopped")
+
+// Driver is the donor's side of a node. Make one with New and run it with Serve; every other method may be called from
+// any goroutine, before Serve too (then it waits, if it returns something), and returns ErrStopped after Serve has returned.
+type Driver struct {
+	o    Options
+	self tasks.NodeID
+	log  *slog.Logger
+
+	box     *mailbox[func()]
+	stopped chan struct{} // closed when Serve has returned
+	runs    chan *run     // for the slots
+	fetches chan struct{} // places for fetches
+	dropped atomic.Int64  // messages and offers that were not acted upon
+
+	served  sync.RWMutex // guards outputs
+	outputs map[tasks.NodeID]map[tasks.LeaseID]*shownOutput
+
+	// Owned by the loop.
+	ctx      context.Context // of Serve
+	work     sync.WaitGroup
+	sessions map[tasks.NodeID]*session
+	heard    map[tasks.NodeID][]tasks.Verdict // before the last start, for sessions to come
+	order    []*session                       // round robin
+	turn     int
+	busy     int // slots at work
+	slots    int // runners started
+	paused   bool
+	killed   bool
+	average  time.Duration // of the running time of a task, moving
+	accepted int64
+	noWork   map[tasks.Code]*NoWork
+	users    map[tasks.JobID]*user
+	logged   int
+	lastSeq  uint64
+	saving   bool
+	changed  bool       // slots or queues changed: look for something to start
+	dirty    []*session // whose outbox has something
+}
+
+// New makes a driver. It does nothing before Serve.
+func New(o Options) *Driver {
+	if o.Slots == 0 {
+		o.Slots = runtime.GOMAXPROCS(0)
+	}
+	o.Slots = min(o.Slots, wire.MaxSlots)
+	if o.MaxSubmitters == 0 {
+		o.MaxSubmitters = 16
+	}
+	if o.NoPath == 0 {
+		o.NoPath = 10 * time.Second
+	}
+	if o.Heartbeat == 0 {
+		o.Heartbeat = 5 * time.Second
+	}
+	if o.SnapshotEvery == 0 {
+		o.SnapshotEvery = 50_000
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Driver{
+		o: o, self: tasks.NodeID(o.Key.Public().(ed25519.PublicKey)), log: o.Logger,
+		box: newMailbox[func()](), stopped: make(chan struct{}), runs: make(chan *run, o.Slots), fetches: make(chan struct{}, 2*o.Slots+2),
+		outputs:  map[tasks.NodeID]map[tasks.LeaseID]*shownOutput{},
+		sessions: map[tasks.NodeID]*session{}, heard: map[tasks.NodeID][]tasks.Verdict{}, noWork: map[tasks.Code]*NoWork{}, users: map[tasks.JobID]*user{},
+	}
+}
+
+// String names the part in a supervisor's log.
+func (d *Driver) String() string { return "work" }
+
+// Serve recovers what was promised before the last stop and works until ctx ends. It may be called once.
+func (d *Driver) Serve(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	d.ctx = ctx
+	defer close(d.stopped)
+	defer d.work.Wait()
+	defer cancel()
+	if err := d.recover(); err != nil {
+		return fmt.Errorf("recover promises: %w", err)
+	}
+	d.widen()
+	for _, s := range d.order {
+		d.work.Go(s.run)
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			d.sayGoodbye()
+			return ctx.Err()
+		case <-d.box.wake:
+		}
+		for _, f := range d.box.take() {
+			f()
+		}
+		d.start()
+		d.flush()
+		d.snapshot()
+	}
+}
+
+// ask runs f in the loop and returns what it returns. When ctx ends first, f may still run.
+func ask[T any](ctx context.Context, d *Driver, f func() T) (T, error) {
+	answer := make(chan T, 1)
+	d.box.post(func() { answer <- f() })
+	var none T
+	select {
+	case v := <-answer:
+		return v, nil
+	case <-ctx.Done():
+		return none, ctx.Err()
+	case <-d.stopped:
+		return none, ErrStopped
+	}
+}
+
+// do is ask for what has no answer.
+func (d *Driver) do(ctx context.Context, f func()) error {
+	_, err := ask(ctx, d, func() struct{} { f(); return struct{}{} })
+	return err
+}
+
+// HandleOffer considers an offer heard on a topic; rtt is how far its submitter is, 0 if unknown. It returns at once.
+func (d *Driver) HandleOffer(o wire.Offer, rtt time.Duration) {
+	d.box.post(func() { d.consider(&o, rtt) })
+}
+
+// consider decides whether to answer an offer.
+func (d *Driver) consider(o *wire.Offer, rtt time.Duration) {
+	now := time.Now().UnixMilli()
+	if o.Submitter == d.self || o.Expiry < now {
+		return
+	}
+	if s := d.sessions[o.Submitter]; s != nil {
+		s.addrs = o.Addresses
+		s.poke()
+		return
+	}
+	if r := d.unfit(o); r != nil {
+		d.why(*r)
+		return
+	}
+	audience := 1
+	if d.o.Audience != nil {
+		audience = d.o.Audience(o.Class, o.Ring)
+	}
+	if !match.Answers(o.Want, audience, rand.Float64()) {
+		d.why(tasks.Because(tasks.Filled, "others were to answer this offer"))
+		return
+	}
+	s := newSession(d, o.Submitter, o.Addresses)
+	s.job = o.Job
+	d.enlist(s)
+	delay := match.AnswerDelay(rtt, d.load(), rand.Float64(), false)
+	d.work.Go(func() {
+		t := time.NewTimer(delay)
+		defer t.Stop()
+		select {
+		case <-t.C:
+			s.run()
+		case <-d.ctx.Done():
+		}
+	})
+}
+
+// unfit says why this node cannot answer an offer, or nil.
+func (d *Driver) unfit(o *wire.Offer) *tasks.Reason {
+	switch {
+	case d.killed:
+		return &tasks.Reason{Code: tasks.Killed}
+	case d.paused:
+		return &tasks.Reason{Code: tasks.Paused}
+	case len(d.sessions) >= d.o.MaxSubmitters:
+		return ptr(tasks.Because(tasks.Busy, "%d submitters already", len(d.sessions)))
+	}
+	for _, name := range o.Kinds {
+		if _, err := d.o.Kinds.Kind(name); err != nil {
+			return ptr(tasks.Because(tasks.UnknownKindCode, "%s", name))
+		}
+		if !d.allowed(name) {
+			return ptr(tasks.Because(tasks.KindOff, "%s", name))
+		}
+	}
+	return nil
+}
+
+func (d *Driver) allowed(kind string) bool { return d.o.Allowed == nil || d.o.Allowed(kind) }
+
+// enlist puts a session on the list.
+func (d *Driver) enlist(s *session) {
+	d.sessions[s.peer] = s
+	d.order = append(d.order, s)
+}
+
+// delist takes it off.
+func (d *Driver) delist(s *session) {
+	delete(d.sessions, s.peer)
+	d.order = slices.DeleteFunc(d.order, func(o *session) bool { return o == s })
+	d.served.Lock()
+	delete(d.outputs, s.peer)
+	d.served.Unlock()
+}
+
+// load is how busy the node is with tasks, per mille.
+func (d *Driver) load() int { return min(1000, 1000*d.busy/d.o.Slots) }
+
+// why counts a reason for having no work.
+func (d *Driver) why(r tasks.Reason) {
+	n := d.noWork[r.Code]
+	if n == nil {
+		n = &NoWork{}
+		d.noWork[r.Code] = n
+	}
+	n.Reason = r
+	n.Count++
+}
+
+// Allow sets how many tasks run at once from now on, and tells every submitter what the owner allows now. Tasks that run
+// go on even if they are more.
+func (d *Driver) Allow(ctx context.Context, slots int) error {
+	return d.do(ctx, func() {
+		d.o.Slots = min(max(slots, 1), wire.MaxSlots)
+		d.widen()
+		d.changed = true
+		d.askAll()
+	})
+}
+
+// widen starts runners until there are as many as slots. A narrowed driver keeps the idle rest: they cost nothing.
+func (d *Driver) widen() {
+	for ; d.slots < d.o.Slots; d.slots++ {
+		d.work.Go(d.slot)
+	}
+}
+
+// Pause stops taking work: tasks that wait go back, those that run go on. Resume takes work again.
+func (d *Driver) Pause(ctx context.Context) error {
+	return d.do(ctx, func() {
+		d.paused = true
+		d.giveBackQueued(tasks.Reason{Code: tasks.Paused})
+		d.askAll()
+	})
+}
+
+// Resume ends Pause and Kill.
+func (d *Driver) Resume(ctx context.Context) error {
+	return d.do(ctx, func() {
+		d.paused, d.killed = false, false
+		d.askAll()
+	})
+}
+
+// Kill ends every running task at once and gives all leases back, until Resume. It returns when the runs have been told
+// to stop; that their processes are gone is the engine's word.
+func (d *Driver) Kill(ctx context.Context) error {
+	return d.do(ctx, func() {
+		d.killed = true
+		r := tasks.Reason{Code: tasks.Killed}
+		d.giveBackQueued(r)
+		for _, s := range d.order {
+			for _, h := range s.leases() {
+				if h.stop != nil {
+					h.stop(r)
+				}
+			}
+		}
+		d.askAll()
+	})
+}
+
+// Status says what this node does for others.
+func (d *Driver) Status(ctx context.Context) (Status, error) {
+	st, err := ask(ctx, d, func() Status {
+		st := Status{Paused: d.paused, Killed: d.killed, Slots: d.o.Slots, Done: d.accepted}
+		for _, s := range d.order {
+			v := Session{Submitter: s.peer, Since: s.since, Connected: s.up, Pending: s.pending(), Accepted: s.accepted, Why: s.reason}
+			for _, h := range s.leases() {
+				switch h.state {
+				case queued, ready:
+					v.Queued++
+				case preparing, running:
+					st.Running = append(st.Running, h.describe())
+				}
+			}
+			st.Sessions = append(st.Sessions, v)
+		}
+		for _, n := range d.noWork {
+			st.NoWork = append(st.NoWork, *n)
+		}
+		return st
+	})
+	slices.SortFunc(st.NoWork, func(a, b NoWork) int {
+		return cmp.Or(b.Count-a.Count, cmp.Compare(a.Reason.Code, b.Reason.Code))
+	})
+	slices.SortFunc(st.Running, func(a, b Running) int { return bytes.Compare(a.Lease[:], b.Lease[:]) })
+	return st, err
+}
+
+// Pins calls visit with every root that must stay in the store: inputs of leases, and outputs without a verdict that
+// are not in the log itself.
+func (d *Driver) Pins(ctx context.Context, visit func(dag.CID) error) error {
+	roots, err := ask(ctx, d, func() (roots []dag.CID) {
+		for _, s := range d.order {
+			for _, h := range s.leases() {
+				roots = append(roots, h.lease.Do.Inputs...)
+				if (h.state == keeping || h.state == committed) && h.promise.Blocks == nil {
+					roots = append(roots, h.promise.Root)
+				}
+			}
+		}
+		return roots
+	})
+	if err != nil {
+		return err
+	}
+	for _, c := range roots {
+		if err := visit(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Dropped returns how many messages and offers were not acted upon since the start: repeated, or about nothing of ours.
+func (d *Driver) Dropped() int64 { return d.dropped.Load() }
+
+// warm is how long the runners of a job are kept after its last lease here ended.
+const warm = 30 * time.Second
+
+// user counts the leases of one job here.
+type user struct {
+	leases int
+	timer  *time.Timer // lets the job's runners go; nil while there are leases
+}
+
+// uses notes a lease of a job; unuses its end.
+func (d *Driver) uses(id tasks.JobID) {
+	u := d.users[id]
+	if u == nil {
+		u = &user{}
+		d.users[id] = u
+	}
+	if u.leases++; u.timer != nil {
+		u.timer.Stop()
+	}
+}
+
+func (d *Driver) unuses(id tasks.JobID) {
+	u := d.users[id]
+	if u == nil {
+		return
+	}
+	if u.leases--; u.leases > 0 {
+		return
+	}
+	if u.timer != nil {
+		u.timer.Reset(warm)
+		return
+	}
+	u.timer = time.AfterFunc(warm, func() {
+		d.box.post(func() {
+			if u.leases == 0 && d.users[id] == u {
+				delete(d.users, id)
+				d.o.Executor.Release(id)
+			}
+		})
+	})
+}
+
+// shownOutput is an output that its submitter has asked to see.
+type shownOutput struct {
+	root   dag.CID
+	mu     sync.Mutex
+	blocks map[dag.CID]struct{} // once somebody asked
+}
+
+// MayServe reports whether a peer may have a block because it is part of an output it has asked this node to reveal.
+// It reads the store the first time an output is asked about and may be called from any goroutine.
+func (d *Driver) MayServe(submitter tasks.NodeID, c dag.CID) bool {
+	d.served.RLock()
+	list := slices.Collect(maps.Values(d.outputs[submitter]))
+	d.served.RUnlock()
+	for _, o := range list {
+		if d.covers(o, c) {
+			return true
+		}
+	}
+	return false
+}
+
+func (d *Driver) covers(o *shownOutput, c dag.CID) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.blocks == nil {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		set := map[dag.CID]struct{}{}
+		if err := dag.Reach(ctx, d.o.Blobs, o.root, func(c dag.CID) (bool, error) {
+			set[c] = struct{}{}
+			return true, nil
+		}); err != nil {
+			return false
+		}
+		o.blocks = set
+	}
+	_, ok := o.blocks[c]
+	return ok
+}
+
+func ptr[T any](v T) *T { return &v }

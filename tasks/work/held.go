@@ -1,0 +1,282 @@
+package work
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"kith/storage"
+	"kith/storage/dag"
+	"kith/tasks"
+	"kith/tasks/wire"
+)
+
+// state of a lease this node holds.
+type state uint8
+
+const (
+	queued    state = iota // waits for its inputs or a slot
+	preparing              // fetches its inputs
+	ready                  // inputs are here
+	running                // in the sandbox
+	keeping                // its commit is on the way to the disk
+	committed              // the commit is on disk; output kept until the verdict
+	over                   // nothing of it counts any more
+)
+
+// held is one lease this node holds. The loop owns it; a slot works on it between running and keeping.
+type held struct {
+	s     *session
+	lease tasks.Lease
+	state state
+	since int64
+	done  int64 // progress, set by the slot through the loop
+	total int64
+	stop  func(tasks.Reason) // while running or preparing
+	shown bool               // the submitter asked to see it
+
+	promise promise
+}
+
+// promise is what is kept about a commit, in memory and on disk.
+type promise struct {
+	Submitter tasks.NodeID  `cbor:"to"`
+	Lease     tasks.LeaseID `cbor:"lease"`
+	Job       tasks.JobID   `cbor:"job"`
+	Root      dag.CID       `cbor:"root"`
+	Digest    [32]byte      `cbor:"digest"`
+	Bytes     int64         `cbor:"bytes"`
+	Blocks    [][]byte      `cbor:"blocks"` // of a small output: all of it, depth first; else it is in the store
+	Wall      int64         `cbor:"wall"`
+	CPU       int64         `cbor:"cpu"`
+	Expiry    int64         `cbor:"exp"`
+}
+
+func (p *promise) commit(self tasks.NodeID) tasks.Commit {
+	return tasks.Commit{Lease: p.Lease, Hash: tasks.CommitHash(p.Lease, self, p.Root, p.Digest)}
+}
+
+func (p *promise) reveal() tasks.Reveal {
+	return tasks.Reveal{Lease: p.Lease, Root: p.Root, Digest: p.Digest, Bytes: p.Bytes, Blocks: p.Blocks, WallMillis: p.Wall, CPUMillis: p.CPU}
+}
+
+func (h *held) describe() Running {
+	r := Running{
+		Submitter: h.s.peer, Job: h.lease.Do.Job, Lease: h.lease.ID, Index: h.lease.Do.Index, State: wire.Preparing,
+		Since: h.since, Done: h.done, Total: h.total,
+	}
+	if h.state == running {
+		r.State = wire.Running
+	}
+	for _, step := range h.lease.Do.Steps {
+		r.Kinds = append(r.Kinds, step.Kind+"/"+step.Phase)
+	}
+	return r
+}
+
+// start gives free slots work, submitters in turn, and begins to fetch inputs ahead.
+func (d *Driver) start() {
+	if !d.changed {
+		return
+	}
+	d.changed = false
+	for idle := 0; d.busy < d.o.Slots && idle < len(d.order); {
+		d.turn = (d.turn + 1) % len(d.order)
+		h := d.order[d.turn].next()
+		if h == nil {
+			idle++
+			continue
+		}
+		idle = 0
+		if h.lease.Expiry <= time.Now().UnixMilli() {
+			h.s.drop(h)
+			continue
+		}
+		var release func()
+		if d.o.Admit != nil {
+			var refused *tasks.Reason
+			if release, refused = d.o.Admit(h.lease.Do); refused != nil {
+				d.why(*refused)
+				h.s.giveBack(h, *refused, nil)
+				continue
+			}
+		}
+		d.busy++
+		h.state, h.since = running, time.Now().UnixMilli()
+		ctx, cancel := context.WithCancelCause(d.ctx)
+		h.stop = func(r tasks.Reason) { cancel(r) }
+		d.runs <- &run{of: h, ctx: ctx, cancel: cancel, release: release}
+	}
+	for _, s := range d.order {
+		s.prepareAhead()
+	}
+}
+
+// errNoPath is the cause of a fetch that was given up.
+var errNoPath = errors.New("nothing came")
+
+// fetch brings the inputs of a lease here, with a clock that every byte winds up again.
+func (d *Driver) fetch(ctx context.Context, h *held) error {
+	select {
+	case d.fetches <- struct{}{}:
+		defer func() { <-d.fetches }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	clock := time.AfterFunc(d.o.NoPath, func() { cancel(errNoPath) })
+	defer clock.Stop()
+	fetched := map[dag.CID]struct{}{}
+	for _, root := range h.lease.Do.Inputs {
+		if _, twice := fetched[root]; twice {
+			continue
+		}
+		fetched[root] = struct{}{}
+		clock.Reset(d.o.NoPath)
+		err := d.o.Fetcher.FetchInput(ctx, h.s.peer, h.lease.ID, root, func(int) { clock.Reset(d.o.NoPath) })
+		if err != nil {
+			if cause := context.Cause(ctx); cause != nil {
+				err = cause
+			}
+			return fmt.Errorf("input %s: %w", root, err)
+		}
+	}
+	return nil
+}
+
+// run is one execution on its way through a slot.
+type run struct {
+	of      *held // the loop's; a slot reads only its lease, which never changes
+	ctx     context.Context
+	cancel  context.CancelCauseFunc
+	release func() // of the owner's admission; may be nil
+}
+
+// slot runs tasks one after another.
+func (d *Driver) slot() {
+	for {
+		select {
+		case r := <-d.runs:
+			d.execute(r)
+		case <-d.ctx.Done():
+			return
+		}
+	}
+}
+
+// execute runs one task and promises its result: the promise is on stable storage before the loop sends the commit.
+func (d *Driver) execute(r *run) {
+	lease := &r.of.lease
+	began := time.Now()
+	var told time.Time
+	out, err := d.o.Executor.Run(r.ctx, lease.Do, func(done, total int64) {
+		if now := time.Now(); now.Sub(told) > time.Second {
+			told = now
+			d.box.post(func() { r.of.done, r.of.total = done, total })
+		}
+	})
+	p := promise{Submitter: r.of.s.peer, Lease: lease.ID, Job: lease.Do.Job, Expiry: lease.Expiry}
+	if err == nil {
+		p.Root, p.Bytes, p.Wall, p.CPU = out.Root, out.Bytes, out.WallMillis, out.CPUMillis
+		p.Blocks, err = depthFirst(out.Root, out.Blocks)
+	}
+	if err == nil && len(out.Blocks) > 0 && p.Blocks == nil { // too much for a message: keep it in the store
+		err = d.o.Blobs.PutMany(r.ctx, out.Blocks)
+	}
+	if err == nil {
+		var sums [][32]byte
+		if sums, err = d.o.Executor.Digest(r.ctx, [][32]byte{lease.Salt}, out.Root, out.Blocks); err == nil {
+			p.Digest = sums[0]
+		}
+	}
+	if cause := context.Cause(r.ctx); err != nil && cause != nil {
+		err = cause
+	}
+	r.cancel(nil)
+	if r.release != nil {
+		r.release()
+	}
+	took := time.Since(began)
+	d.box.post(func() { d.ran(r.of, &p, took, err, out.Log) })
+}
+
+// ran takes an execution back from a slot.
+func (d *Driver) ran(h *held, p *promise, took time.Duration, err error, log []string) {
+	d.busy--
+	d.changed = true
+	h.stop = nil
+	d.average += (took - d.average) / 8
+	switch {
+	case h.state == over: // cancelled meanwhile
+	case err != nil && d.ctx.Err() != nil:
+	case err != nil:
+		h.s.giveBack(h, reasonOf(err), log)
+	default:
+		h.promise = *p
+		h.state = keeping
+		d.keep(h)
+	}
+	h.s.retune()
+}
+
+// reasonOf turns a failed run into what the submitter is told.
+func reasonOf(err error) tasks.Reason {
+	var r tasks.Reason
+	switch {
+	case errors.As(err, &r):
+	case errors.Is(err, errNoPath):
+		r = tasks.Because(tasks.NoBlockPath, "no bytes of the input came")
+	case errors.Is(err, storage.ErrFull):
+		r = tasks.Reason{Code: tasks.DiskFull}
+	default:
+		r = tasks.Because(tasks.TaskFailed, "%v", err)
+	}
+	return clip(r)
+}
+
+// clip cuts a reason to what the wire allows.
+func clip(r tasks.Reason) tasks.Reason {
+	if len(r.Detail) > wire.MaxDetail {
+		r.Detail = strings.ToValidUTF8(r.Detail[:wire.MaxDetail], "")
+	}
+	return r
+}
+
+// depthFirst puts the blocks of a whole small output in the order of a depth-first walk from the root, each once: the
+// order in which a submitter checks them. It returns nil if they do not fit a message.
+func depthFirst(root dag.CID, blocks []storage.Block) ([][]byte, error) {
+	size := 0
+	for i := range blocks {
+		size += len(blocks[i].Data)
+	}
+	if len(blocks) == 0 || len(blocks) > wire.MaxInBlocks || size > wire.MaxInline {
+		return nil, nil
+	}
+	var out [][]byte
+	var seen []dag.CID
+	stack := []dag.CID{root}
+	for len(stack) > 0 {
+		c := stack[len(stack)-1]
+		stack = stack[:len(stack)-1]
+		if slices.Contains(seen, c) {
+			continue
+		}
+		seen = append(seen, c)
+		i := slices.IndexFunc(blocks, func(b storage.Block) bool { return b.CID == c })
+		if i < 0 {
+			return nil, fmt.Errorf("output lacks its block %s", c)
+		}
+		below, err := dag.Links(c, blocks[i].Data)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, blocks[i].Data)
+		slices.Reverse(below)
+		stack = append(stack, below...)
+	}
+	return out, nil
+}

@@ -1,0 +1,92 @@
+package work
+
+import (
+	"context"
+	"crypto/ed25519"
+	"io"
+	"log/slog"
+	"time"
+
+	"kith/storage"
+	"kith/storage/dag"
+	"kith/tasks"
+	"kith/tasks/execute"
+)
+
+// Options are the parts a Driver is made of. Fields without "may be nil" or a default must be set.
+type Options struct {
+	Network  string
+	Key      ed25519.PrivateKey // of this node
+	Kinds    tasks.Registry
+	Blobs    storage.Blobs
+	Log      Log  // the driver's own; nobody else writes to it
+	Book     Book // where receipts are kept, for ever; may be nil: they are not
+	Executor Executor
+	Fetcher  Fetcher
+	Dialer   Dialer
+	// Admit is the owner's word on one task under this moment's limits: a release function to call when the task has
+	// ended, or the reason why not. It must return at once. It may be nil: everything is admitted.
+	Admit func(tasks.Assignment) (release func(), refused *tasks.Reason)
+	// Capability returns this node's signed capability record. Membership returns its hub credential, or nil; it may be nil.
+	Capability func() []byte
+	Membership func() []byte
+	// Allowed reports whether the owner lets this kind run. It may be nil: all kinds of the registry.
+	Allowed func(kind string) bool
+	// Audience estimates how many nodes hear an offer of this device class and ring; it may be nil: 1.
+	Audience func(class tasks.DeviceClass, ring int) int
+	// Slots is how many tasks run at once. 0: the number of processors.
+	Slots int
+	// MaxSubmitters is how many sessions are open at once. 0: 16.
+	MaxSubmitters int
+	// NoPath is how long fetching an input may stand still before its lease goes back. 0: 10 s.
+	NoPath time.Duration
+	// Heartbeat is the time between heartbeats of a session that holds leases. 0: 5 s.
+	Heartbeat time.Duration
+	// SnapshotEvery is the number of log records between snapshots. 0: 50,000.
+	SnapshotEvery int
+	Logger        *slog.Logger // may be nil
+}
+
+// Log is an append-only log of records with group commit; *eventlog.Log is one.
+type Log interface {
+	// Append never waits for the disk. done, if not nil, is called once, from another goroutine: after the record is on
+	// stable storage if durable, else after it was written.
+	Append(rec []byte, durable bool, done func(seq uint64, err error))
+	Replay(from uint64, fn func(seq uint64, rec []byte) error) error
+	WriteSnapshot(seq uint64, write func(io.Writer) error) error
+	// Snapshot returns the newest valid snapshot, or storage.ErrNotFound.
+	Snapshot() (seq uint64, r io.ReadCloser, err error)
+}
+
+// Book is an append-only log without snapshots; *eventlog.Log is one.
+type Book interface {
+	Append(rec []byte, durable bool, done func(seq uint64, err error))
+	Replay(from uint64, fn func(seq uint64, rec []byte) error) error
+}
+
+// Executor runs assignments; *execute.Executor is one.
+type Executor interface {
+	Run(ctx context.Context, a tasks.Assignment, progress func(done, total int64)) (execute.Output, error)
+	Digest(ctx context.Context, salts [][32]byte, root dag.CID, blocks []storage.Block) ([][32]byte, error)
+	Release(job tasks.JobID)
+}
+
+// Fetcher brings a task's inputs here.
+type Fetcher interface {
+	// FetchInput stores every block below root in the driver's Blobs and returns when all are there. It may ask anyone,
+	// the submitter first. It calls progress, if bytes came, from any goroutine.
+	FetchInput(ctx context.Context, submitter tasks.NodeID, lease tasks.LeaseID, root dag.CID, progress func(bytes int)) error
+}
+
+// Dialer opens session streams to submitters.
+type Dialer interface {
+	// DialSession connects to a submitter, at these addresses first, and returns an authenticated stream.
+	DialSession(ctx context.Context, submitter tasks.NodeID, addresses []string) (Stream, error)
+}
+
+// Stream is one session's connection. Close unblocks Read and Write.
+type Stream interface {
+	io.ReadWriteCloser
+	SetDeadline(time.Time) error
+	Remote() tasks.NodeID
+}
