@@ -1,0 +1,151 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"kith/node/strict"
+	"kith/storage/dag"
+	"kith/tasks"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+// samples is one filled value of every shape; testdata holds them as the page sees them.
+func samples() map[string]any {
+	node := tasks.NodeID{1, 2, 3}
+	job := Job{
+		ID: tasks.JobID{4, 5, 6}, Name: "corpus", Kinds: []string{"etl.chunk", "etl.dedup"}, State: "running",
+		Created: 1795416000000, Sensitivity: tasks.Public, K: 2, N: 4,
+		Tasks: Tally{Total: 40, Waiting: 20, Running: 6, Done: 14}, InputBytes: 134217728, InputFiles: 11000,
+		Progress: 0.35, Rate: 12582912, ETAMillis: 7000,
+	}
+	waiting := NewReason(tasks.Because(tasks.TooFewNodes, "1 of 2 nodes"))
+	done := job
+	done.State, done.Finished, done.Progress, done.ETAMillis = "done", 1795416020000, 1, 0
+	done.Result = dag.Sum(dag.DagCBOR, dag.SHA256, []byte("result"))
+	done.ResultBytes = 99614720
+	held := job
+	held.Reason = &waiting
+	setting := Setting{
+		Key: "work.slots", Value: "2", Default: "2", Doc: "tasks that may run at the same time", Type: "number",
+		Choices: []string{}, Range: "1 to 256", Live: true,
+	}
+	return map[string]any{
+		"status": Status{
+			Node: node, Peer: "12D3KooW…", Network: "main", Version: "0.1.0", Platform: "linux/amd64",
+			Home: "/home/ann/.local/share/kith", Started: 1795416000000, UptimeMillis: 61000, Ready: true,
+			Addresses: []string{"/ip4/192.168.1.7/udp/4717/quic-v1"}, Reachability: "unknown", Region: "DE", Peers: 3,
+			Sandbox: Sandbox{Engine: "process", Grade: tasks.GradeProcess, Words: "a child process with limits, killed with its tree"},
+			Owner:   Owner{State: "working"},
+			Work: Work{
+				Slots: 2, Sessions: 1, Done: 120, Accepted: 118, Outvoted: 0, Returned: 2, Why: []Reason{},
+				Running: []Running{{
+					Lease: tasks.LeaseID{7}, Job: job.ID, Submitter: node, Kinds: []string{"etl.chunk/chunk", "etl.dedup/sign"},
+					State: "running", Done: 1048576, Total: 4194304, Since: 1795416060000,
+				}},
+			},
+			Meters: Meters{
+				CPUPercent: 87.5, MemoryBytes: 58720256, InPerSecond: 2048, OutPerSecond: 1024, InTotal: 10485760, OutTotal: 5242880,
+				DiskUsedBytes: 20971520, DiskQuotaBytes: 21474836480, DiskFreeBytes: 107374182400, DiskTotalBytes: 214748364800, Cores: 2,
+			},
+			Health: []Problem{{
+				Code: "disk-nearly-full", Severity: "medium", Title: "The disk is nearly full",
+				Text: "85 % of the disk is used; at 90 % no new work is taken.", Remedy: "Free some space.", Since: 1795416000000,
+			}},
+		},
+		"peers": []Peer{{
+			Node: node, Peer: "12D3KooW…", Address: "/ip4/192.168.1.8/udp/4717/quic-v1", Direct: true, Transport: "quic", Inbound: true,
+			RTTMillis: 0.8, Region: "DE", Agent: "kith/0.1.0", Since: 1795416000000, Roles: []string{"works for us"},
+		}},
+		"jobs": []Job{held, done},
+		"job": JobDetail{
+			Job: job, Submitter: node, SpecRoot: dag.Sum(dag.DagCBOR, dag.SHA256, []byte("spec")),
+			Input: dag.Sum(dag.DagCBOR, dag.SHA256, []byte("input")), PartBytes: 4194304,
+			Policy: tasks.Policy{K: 2, N: 4, DeviceClass: tasks.CPU, NodeLimit: 64},
+			Stages: []Stage{
+				{Index: 0, Mode: "map", Steps: []string{"etl.chunk/chunk", "etl.dedup/sign"}, Tasks: Tally{Total: 32, Waiting: 12, Running: 6, Done: 14}},
+				{Index: 1, Mode: "reduce", Steps: []string{"etl.dedup/agree"}, Tasks: Tally{Total: 8, Waiting: 8}},
+			},
+			Workers: []Worker{{Node: node, Contributions: Contributions{Running: 3, Accepted: 14, WallMillis: 9000, CPUMillis: 8500}}},
+			Log:     []string{"stage 0 task 3: 2 of 2 agree"},
+			Totals:  Contributions{Running: 6, Accepted: 28, WallMillis: 18000, CPUMillis: 17000},
+		},
+		"explain": Explanation{
+			Job: job.ID, State: "running", Summary: "20 tasks wait: fewer eligible nodes than the job needs to agree.",
+			Reasons: []Waiting{{Reason: waiting, Tasks: 20, Examples: []string{"stage 0 task 17"}, Nodes: []string{"aebagaaaaa"}}},
+		},
+		"why": Why{
+			Idle: true, Summary: "No node near here has work right now.", Reasons: []Reason{NewReason(tasks.Because(tasks.NoTasksLeft, ""))},
+			Submitters: []Answer{{Node: node, At: 1795416060000, Reason: &waiting}},
+		},
+		"submit": Submit{
+			Name: "corpus", Path: "/home/ann/corpus", Ops: []Op{{Kind: "etl.chunk", Params: map[string]any{"window": 2000.0}}, {Kind: "etl.zstd"}},
+			K: 2, N: 4, Nodes: 8, Regions: []string{"DE", "FR"}, Excluded: []string{}, Sensitivity: tasks.Public, PartBytes: 4194304,
+		},
+		"submit-line": SubmitLine{Import: &Import{Path: "/home/ann/corpus", Files: 120, Bytes: 1048576, TotalBytes: 134217728}},
+		"export":      Export{Dir: "/home/ann/result"},
+		"exported":    Exported{Dir: "/home/ann/result", Files: 2, Bytes: 99614720},
+		"kinds": []Kind{{
+			Name: "etl.chunk", Title: "Cut documents into overlapping pieces", Version: 1, Class: "cpu", Memory: 268435456, Input: true,
+			Allowed: true, Phases: []string{"chunk"}, Schema: map[string]any{"type": "object"},
+		}},
+		"owner":  Owner{State: "paused", Since: 1795416060000},
+		"config": []Setting{setting},
+		"config-change": ConfigChange{
+			Changed: []Setting{setting}, Restart: false, CanUndo: true, CanRedo: false, Settings: []Setting{setting},
+		},
+		"receipts": []Receipt{{
+			Receipt: tasks.Receipt{
+				Job: job.ID, Task: tasks.TaskID{8}, Lease: tasks.LeaseID{7}, Submitter: node, Worker: node, Kinds: []string{"etl.chunk/chunk"},
+				Outcome: tasks.Accepted, WallMillis: 640, CPUMillis: 600, At: 1795416060000,
+			},
+			Role: "worker", Batch: "aebagaaaaa", Countered: true,
+		}},
+		"evidence": []Evidence{{Node: node, Job: job.ID, Lease: "a", What: "outvoted", Text: "returned a result two others disagree with", At: 1795416060000}},
+		"failure":  Failure{Error: "no job begins with \"abcd\"", Code: "not-found", Remedy: "kith jobs lists them"},
+	}
+}
+
+func TestGolden(t *testing.T) {
+	for name, v := range samples() {
+		t.Run(name, func(t *testing.T) {
+			got, err := json.MarshalIndent(v, "", "  ")
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, '\n')
+			file := filepath.Join("testdata", name+".json")
+			if *update {
+				if err := os.WriteFile(file, got, 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(got, want) {
+				t.Errorf("%s changed (go test -update rewrites it):\n%s", file, got)
+			}
+		})
+	}
+}
+
+func TestSubmitSampleDecodes(t *testing.T) {
+	data, err := os.ReadFile("testdata/submit.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var s Submit
+	if err := strict.Decode(data, &s); err != nil {
+		t.Fatal(err)
+	}
+	if len(s.Ops) != 2 || s.K != 2 {
+		t.Fatalf("decoded %+v", s)
+	}
+}

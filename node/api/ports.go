@@ -1,0 +1,71 @@
+package api
+
+import (
+	"context"
+	"io"
+
+	"kith/node/config"
+	"kith/tasks/wire"
+)
+
+// Observer tells how the node is. It answers from the first moment, while the node is still opening its stores.
+type Observer interface {
+	// Status is called up to four times a second while a page is open, and must be cheap.
+	Status() Status
+	Peers() []Peer
+	Why() Why
+}
+
+// Switch is the owner's hand on the node.
+type Switch interface {
+	// SetOwner moves to "working", "paused" or "killed" and returns when that is durable and in effect.
+	SetOwner(ctx context.Context, state string) (Owner, error)
+}
+
+// Jobs shows this node's own jobs. An id may be any unambiguous beginning of one.
+type Jobs interface {
+	Jobs() []Job
+	Job(id string) (JobDetail, error)
+	Explain(id string) (Explanation, error)
+}
+
+// Submitter begins and ends jobs.
+type Submitter interface {
+	// Submit reads the input, tells progress now and then, and returns once the job is durable.
+	Submit(ctx context.Context, s Submit, progress func(Import)) (JobDetail, error)
+	Cancel(ctx context.Context, id string) (JobDetail, error)
+	// Imports lists the inputs being read in.
+	Imports() []Import
+}
+
+// Results hands out the results of finished jobs.
+type Results interface {
+	// Tar writes the files of a result as a tar stream. An error before the first byte is told to the caller of the API.
+	Tar(ctx context.Context, id string, w io.Writer) error
+	Export(ctx context.Context, id, dir string) (Exported, error)
+}
+
+// Catalogue shows the kinds of work there are.
+type Catalogue interface {
+	Kinds() []Kind
+}
+
+// Records shows what was signed and proven.
+type Records interface {
+	// Receipts returns the newest limit receipts of one job, or of all if job is empty.
+	Receipts(ctx context.Context, job string, limit int) ([]Receipt, error)
+	Evidence(ctx context.Context) ([]Evidence, error)
+	// Bundle is the signed proof of it all, of one job or of everything.
+	Bundle(ctx context.Context, job string) (*wire.Bundle, error)
+}
+
+// Ports is what the API stands on.
+type Ports struct {
+	Jobs      Jobs
+	Submitter Submitter
+	Results   Results
+	Records   Records
+	Catalogue Catalogue
+	Switch    Switch
+	Settings  *config.Store
+}

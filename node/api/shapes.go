@@ -1,0 +1,336 @@
+package api
+
+import (
+	"kith/storage/dag"
+	"kith/tasks"
+)
+
+// Reason is why something is refused or waits, with words and a remedy.
+type Reason struct {
+	Code        tasks.Code `json:"code"`
+	Words       string     `json:"words"`
+	Detail      string     `json:"detail,omitempty"`
+	Remedy      string     `json:"remedy"`
+	RetryMillis int64      `json:"retryMillis,omitempty"`
+}
+
+// NewReason adds words and remedy to a reason.
+func NewReason(r tasks.Reason) Reason {
+	return Reason{Code: r.Code, Words: r.Words(), Detail: r.Detail, Remedy: r.Remedy(), RetryMillis: r.RetryMillis}
+}
+
+// Status is everything about this node at a glance.
+type Status struct {
+	Node         tasks.NodeID `json:"node"`
+	Peer         string       `json:"peer"` // the same identity as libp2p writes it
+	Network      string       `json:"network"`
+	Version      string       `json:"version"`
+	Platform     string       `json:"platform"` // "linux/amd64"
+	Home         string       `json:"home"`     // data folder
+	Started      int64        `json:"started"`
+	UptimeMillis int64        `json:"uptimeMillis"`
+	Ready        bool         `json:"ready"`        // false while the node is still opening its stores
+	Addresses    []string     `json:"addresses"`    // multiaddrs others can dial
+	Reachability string       `json:"reachability"` // "public", "private", "unknown"
+	Region       string       `json:"region"`       // ISO country code or wider area, "" if unknown
+	Peers        int          `json:"peers"`
+	Sandbox      Sandbox      `json:"sandbox"`
+	Owner        Owner        `json:"owner"`
+	Work         Work         `json:"work"`
+	Meters       Meters       `json:"meters"`
+	Health       []Problem    `json:"health"` // worst first
+}
+
+// Sandbox says how strongly foreign work is confined here.
+type Sandbox struct {
+	Engine string             `json:"engine"`
+	Grade  tasks.SandboxGrade `json:"grade"`
+	Words  string             `json:"words"`
+}
+
+// Owner is what the owner allows right now.
+type Owner struct {
+	State string `json:"state"` // "working", "paused", "killed"
+	Since int64  `json:"since"` // 0: always
+}
+
+// Work is what this node does for others.
+type Work struct {
+	Slots    int       `json:"slots"`
+	Running  []Running `json:"running"`
+	Sessions int       `json:"sessions"` // open sessions with submitters
+	Done     int64     `json:"done"`     // tasks delivered since the start
+	Accepted int64     `json:"accepted"` // of them, agreed with the quorum
+	Outvoted int64     `json:"outvoted"`
+	Returned int64     `json:"returned"` // handed back, with a reason
+	Why      []Reason  `json:"why"`      // why there is no work; empty while there is
+}
+
+// Running is one task at work here.
+type Running struct {
+	Lease     tasks.LeaseID `json:"lease"`
+	Job       tasks.JobID   `json:"job"`
+	Submitter tasks.NodeID  `json:"submitter"`
+	Kinds     []string      `json:"kinds"` // "etl.chunk/chunk"
+	State     string        `json:"state"` // "preparing", "running", "delivering"
+	Done      int64         `json:"done"`  // bytes of input, or whatever the kind counts
+	Total     int64         `json:"total"`
+	Since     int64         `json:"since"`
+}
+
+// Meters are what this node uses of the machine.
+type Meters struct {
+	CPUPercent     float64 `json:"cpuPercent"`  // of one core, node and tasks together
+	MemoryBytes    int64   `json:"memoryBytes"` // of the node's own process, mapped files left out
+	InPerSecond    int64   `json:"inPerSecond"` // network, bytes
+	OutPerSecond   int64   `json:"outPerSecond"`
+	InTotal        int64   `json:"inTotal"`
+	OutTotal       int64   `json:"outTotal"`
+	DiskUsedBytes  int64   `json:"diskUsedBytes"` // by the data folder
+	DiskQuotaBytes int64   `json:"diskQuotaBytes"`
+	DiskFreeBytes  int64   `json:"diskFreeBytes"` // on its disk
+	DiskTotalBytes int64   `json:"diskTotalBytes"`
+	Cores          int     `json:"cores"`
+}
+
+// Problem is a lasting problem of this node.
+type Problem struct {
+	Code     string `json:"code"`
+	Severity string `json:"severity"` // "low", "medium", "high"
+	Title    string `json:"title"`
+	Text     string `json:"text"`
+	Remedy   string `json:"remedy"`
+	Since    int64  `json:"since"`
+}
+
+// Peer is one connected node.
+type Peer struct {
+	Node      tasks.NodeID `json:"node"`
+	Peer      string       `json:"peer"`
+	Address   string       `json:"address"` // of the best connection
+	Direct    bool         `json:"direct"`  // false: through a relay
+	Transport string       `json:"transport"`
+	Inbound   bool         `json:"inbound"`
+	RTTMillis float64      `json:"rttMillis"` // 0: not measured yet
+	Region    string       `json:"region"`
+	Agent     string       `json:"agent"`
+	Since     int64        `json:"since"`
+	Roles     []string     `json:"roles"` // "works for us", "we work for it", "bootstrap"
+}
+
+// Job is one row of the list of jobs.
+type Job struct {
+	ID          tasks.JobID       `json:"id"`
+	Name        string            `json:"name"`
+	Kinds       []string          `json:"kinds"`
+	State       string            `json:"state"` // "splitting", "running", "merging", "done", "failed", "cancelled"
+	Created     int64             `json:"created"`
+	Finished    int64             `json:"finished"` // 0 while it runs
+	Sensitivity tasks.Sensitivity `json:"sensitivity"`
+	K           int               `json:"k"`
+	N           int               `json:"n"`
+	Tasks       Tally             `json:"tasks"`
+	InputBytes  int64             `json:"inputBytes"`
+	InputFiles  int64             `json:"inputFiles"`
+	Progress    float64           `json:"progress"`       // 0 to 1
+	Rate        int64             `json:"bytesPerSecond"` // of input
+	ETAMillis   int64             `json:"etaMillis"`      // left to go; 0: unknown
+	Result      dag.CID           `json:"result"`         // "" until done
+	ResultBytes int64             `json:"resultBytes"`
+	Reason      *Reason           `json:"reason,omitempty"` // why it failed, or what it waits for
+}
+
+// Tally counts tasks, of all stages known so far.
+type Tally struct {
+	Total   int `json:"total"`
+	Waiting int `json:"waiting"` // for a node, or for an earlier stage
+	Running int `json:"running"` // at least one live lease
+	Done    int `json:"done"`    // with a verdict
+	Failed  int `json:"failed"`
+}
+
+// JobDetail is one job in full.
+type JobDetail struct {
+	Job
+	Submitter tasks.NodeID  `json:"submitter"`
+	SpecRoot  dag.CID       `json:"specRoot"`
+	Input     dag.CID       `json:"input"`
+	PartBytes int64         `json:"partBytes"`
+	Policy    tasks.Policy  `json:"policy"`
+	Stages    []Stage       `json:"stages"`
+	Workers   []Worker      `json:"workers"` // busiest first
+	Log       []string      `json:"log"`     // last lines, oldest first
+	Totals    Contributions `json:"totals"`
+}
+
+// Stage is one wave of tasks of a job.
+type Stage struct {
+	Index int      `json:"index"`
+	Mode  string   `json:"mode"`  // "map", "reduce", "gather"
+	Steps []string `json:"steps"` // "etl.chunk/chunk"
+	Tasks Tally    `json:"tasks"`
+}
+
+// Worker is what one node did for a job.
+type Worker struct {
+	Node tasks.NodeID `json:"node"`
+	Contributions
+}
+
+// Contributions counts what became of executions.
+type Contributions struct {
+	Running    int   `json:"running"`
+	Accepted   int   `json:"accepted"`
+	Outvoted   int   `json:"outvoted"`
+	Forged     int   `json:"forged"`
+	Withheld   int   `json:"withheld"`
+	Lapsed     int   `json:"lapsed"`
+	Returned   int   `json:"returned"`
+	WallMillis int64 `json:"wallMillis"`
+	CPUMillis  int64 `json:"cpuMillis"`
+}
+
+// Explanation says what a job waits for.
+type Explanation struct {
+	Job     tasks.JobID `json:"job"`
+	State   string      `json:"state"`
+	Summary string      `json:"summary"` // one sentence
+	Reasons []Waiting   `json:"reasons"` // most tasks first
+}
+
+// Waiting is one cause and the tasks it holds.
+type Waiting struct {
+	Reason
+	Tasks    int      `json:"tasks"`    // how many wait for this
+	Examples []string `json:"examples"` // "stage 0 task 17", at most 5
+	Nodes    []string `json:"nodes"`    // nodes this is about, short ids, at most 20
+}
+
+// Why says why this node gets no work.
+type Why struct {
+	Idle    bool     `json:"idle"`    // true: there is no work right now
+	Summary string   `json:"summary"` // one sentence
+	Reasons []Reason `json:"reasons"`
+	// Submitters lists those we asked lately, with their answers, newest first.
+	Submitters []Answer `json:"submitters"`
+}
+
+// Answer is what one submitter last said to this node.
+type Answer struct {
+	Node   tasks.NodeID `json:"node"`
+	At     int64        `json:"at"`
+	Reason *Reason      `json:"reason,omitempty"` // absent: it gave work
+}
+
+// Submit asks for a job.
+type Submit struct {
+	Name        string             `json:"name"`        // default: made of path and kinds
+	Path        string             `json:"path"`        // absolute path of a file or folder on this machine; "" for kinds without input
+	Ops         []Op               `json:"ops"`         // 1 to 16
+	K           int                `json:"k"`           // agreeing results; 0: 2
+	N           int                `json:"n"`           // executions a task at most; 0: chosen from k
+	Nodes       int                `json:"nodes"`       // distinct nodes at most; 0: 64
+	Regions     []string           `json:"regions"`     // allowed; empty: any
+	Excluded    []string           `json:"excluded"`    // refused regions
+	Deadline    int64              `json:"deadline"`    // 0: none
+	Sensitivity tasks.Sensitivity  `json:"sensitivity"` // "": private, which runs on this machine alone
+	MinSandbox  tasks.SandboxGrade `json:"minSandbox"`  // 0: what the kind needs
+	PartBytes   int64              `json:"partBytes"`   // input bytes a task; 0: 4 MiB
+	Want        int                `json:"want"`        // sessions to ask for; 0: chosen
+	Limits      tasks.Limits       `json:"limits"`      // zero fields: the kind's
+}
+
+// Op is one step of a pipeline. Params is a JSON object as the kind's schema describes it; absent: all defaults.
+type Op struct {
+	Kind   string         `json:"kind"`
+	Params map[string]any `json:"params"`
+}
+
+// SubmitLine is one line of the answer to a submit that asked for application/x-ndjson. Exactly one field is set.
+type SubmitLine struct {
+	Import *Import    `json:"import,omitempty"`
+	Job    *JobDetail `json:"job,omitempty"`
+	Error  *Failure   `json:"error,omitempty"`
+}
+
+// Import is the reading of one input into the node's store.
+type Import struct {
+	Path  string `json:"path"`
+	Files int64  `json:"files"`
+	Bytes int64  `json:"bytes"`
+	// TotalBytes is what the folder holds, 0 while that is not known.
+	TotalBytes int64 `json:"totalBytes"`
+}
+
+// Export asks for a job's result as plain files.
+type Export struct {
+	Dir string `json:"dir"` // absolute; must not exist, or be empty
+}
+
+// Exported says what was written.
+type Exported struct {
+	Dir   string `json:"dir"`
+	Files int64  `json:"files"`
+	Bytes int64  `json:"bytes"`
+}
+
+// Kind describes one kind of work.
+type Kind struct {
+	Name    string         `json:"name"`
+	Title   string         `json:"title"`
+	Version int            `json:"version"`
+	Class   string         `json:"class"` // device class needed
+	Memory  int64          `json:"memory"`
+	Input   bool           `json:"input"` // reads input
+	Allowed bool           `json:"allowed"`
+	Phases  []string       `json:"phases"`
+	Schema  map[string]any `json:"schema"` // JSON Schema of the parameters
+}
+
+// Setting is one setting as it stands.
+type Setting struct {
+	Key     string   `json:"key"`
+	Value   string   `json:"value"`   // in effect
+	Default string   `json:"default"` // what it is when unset
+	Set     bool     `json:"set"`     // false: the default is in effect
+	Doc     string   `json:"doc"`
+	Type    string   `json:"type"` // "text", "number", "size", "switch", "list", "choice", "ports"
+	Choices []string `json:"choices"`
+	Range   string   `json:"range"` // in words, "" if anything goes
+	Live    bool     `json:"live"`  // false: takes effect at the next start
+}
+
+// ConfigChange is what a change of settings did.
+type ConfigChange struct {
+	Changed  []Setting `json:"changed"`
+	Restart  bool      `json:"restart"` // some of it takes effect at the next start
+	CanUndo  bool      `json:"canUndo"`
+	CanRedo  bool      `json:"canRedo"`
+	Settings []Setting `json:"settings"`
+}
+
+// Receipt is one line of the two-sided account.
+type Receipt struct {
+	tasks.Receipt
+	Role      string `json:"role"` // "worker" or "submitter": which side this node was
+	Batch     string `json:"batch"`
+	Countered bool   `json:"countersigned"` // both signatures are there
+}
+
+// Evidence is a proof that a node returned something wrong, or two promises that exclude one another.
+type Evidence struct {
+	Node  tasks.NodeID `json:"node"`
+	Job   tasks.JobID  `json:"job"`
+	Lease string       `json:"lease"`
+	What  string       `json:"what"` // outcome: "outvoted", "forged", "withheld", …
+	Text  string       `json:"text"`
+	At    int64        `json:"at"`
+	Proof string       `json:"proof"` // base64 of the signed messages, "" if there is no transferable proof
+}
+
+// Failure is every refusal of this API.
+type Failure struct {
+	Error  string `json:"error"`
+	Code   string `json:"code"`
+	Remedy string `json:"remedy"`
+}

@@ -1,0 +1,232 @@
+// Package config holds the settings of a node: one JSON file in the data folder in which only what differs from the
+// defaults stands. A zero value means the default; the defaults stand in one table (Defaults) and may change from one
+// release to the next. Unknown fields are refused with line and column, values outside their range with the range, every
+// change can be undone, and most take effect without a restart.
+package config
+
+import (
+	"fmt"
+	"reflect"
+	"regexp"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Version is the version of the file this program writes. It reads this one and older ones.
+const Version = 1
+
+// Config is every setting. The tags are the reference: doc for people, min and max for numbers and sizes, choices for
+// words, live for what takes effect without a restart.
+type Config struct {
+	Version int     `json:"version"`
+	Network string  `json:"network,omitzero" doc:"name of the network to join; nodes of different networks never meet" form:"network"`
+	Listen  Listen  `json:"listen,omitzero"`
+	Serve   Serve   `json:"serve,omitzero"`
+	Peers   Peers   `json:"peers,omitzero"`
+	API     API     `json:"api,omitzero"`
+	Work    Work    `json:"work,omitzero"`
+	Storage Storage `json:"storage,omitzero"`
+	Log     Log     `json:"log,omitzero"`
+}
+
+// Listen is how other nodes reach this one.
+type Listen struct {
+	Ports        Ports  `json:"ports,omitzero" doc:"UDP and TCP port for other nodes: one number, a range of which the first free one is taken, or any"`
+	On           string `json:"on,omitzero" doc:"who can reach this node: everybody its network lets through, or only programs of this machine" choices:"all,loopback"`
+	Profile      string `json:"profile,omitzero" doc:"lan keeps private addresses and treats nearby nodes as independent; wan publishes public addresses only; auto is lan unless this machine has a public address or is told of a node that has one" choices:"auto,lan,wan"`
+	OutboundOnly Switch `json:"outboundOnly,omitzero" doc:"open no listener for other nodes at all; this node only dials"`
+	Transports   string `json:"transports,omitzero" doc:"how nodes connect; quic and tcp restrict it to one of the two" choices:"both,quic,tcp"`
+}
+
+// Serve is what the node does for strangers beyond tasks. It needs the owner's consent.
+type Serve struct {
+	DHT   string `json:"dht,omitzero" doc:"answer look-ups of other nodes; auto does so on the local network, and elsewhere only when reachable" choices:"auto,on,off"`
+	Relay Switch `json:"relay,omitzero" doc:"carry control traffic of nodes that cannot reach each other directly"`
+}
+
+// Peers is how the node finds others and says where it is.
+type Peers struct {
+	Bootstrap     []string `json:"bootstrap,omitzero" doc:"addresses of nodes to meet first, each /ip4/…/p2p/ID" form:"multiaddr"`
+	BootstrapFile string   `json:"bootstrapFile,omitzero" doc:"file with more of them, one a line; # begins a comment"`
+	MDNS          Switch   `json:"mdns,omitzero" doc:"find nodes on the local network by multicast DNS"`
+	Region        string   `json:"region,omitzero" doc:"where this node is (ISO country code); empty: looked up in the mmdb file" form:"region"`
+	MMDB          string   `json:"mmdb,omitzero" doc:"GeoLite2-style database file for regions; empty: none"`
+	Max           int      `json:"max,omitzero" doc:"connections to keep at most; home routers suffer from many" min:"8" max:"4096"`
+}
+
+// API is the local page and the local API.
+type API struct {
+	Ports Ports `json:"ports,omitzero" doc:"TCP port on loopback for the page and the kith command"`
+}
+
+// Work is what the owner gives to others.
+type Work struct {
+	Donate         Switch   `json:"donate,omitzero" doc:"do tasks of other nodes" live:"yes"`
+	Slots          int      `json:"slots,omitzero" doc:"tasks that may run at the same time" min:"1" max:"256" live:"yes"`
+	MemoryPerTask  Size     `json:"memoryPerTask,omitzero" doc:"memory of one task at most" min:"16MiB" max:"1TiB" live:"yes"`
+	Memory         Size     `json:"memory,omitzero" doc:"memory of all tasks together" min:"16MiB" max:"16TiB" live:"yes"`
+	ScratchPerTask Size     `json:"scratchPerTask,omitzero" doc:"scratch and output files of one task at most" min:"1MiB" max:"16TiB" live:"yes"`
+	Scratch        Size     `json:"scratch,omitzero" doc:"scratch and output files of all tasks together" min:"1MiB" max:"64TiB" live:"yes"`
+	TaskSeconds    int      `json:"taskSeconds,omitzero" doc:"running time of one task at most, in seconds" min:"1" max:"604800" live:"yes"`
+	KindsOff       []string `json:"kindsOff,omitzero" doc:"kinds of work this node does not do; a trailing * switches a family off (etl.*)" form:"kind" live:"yes"`
+}
+
+// Storage is the node's data on disk.
+type Storage struct {
+	Quota       Size `json:"quota,omitzero" doc:"disk space for blocks, results and logs" min:"64MiB" max:"1000TiB" live:"yes"`
+	DiskAlert   int  `json:"diskAlert,omitzero" doc:"warn when this share of the disk is used, in percent" min:"10" max:"99" live:"yes"`
+	DiskStop    int  `json:"diskStop,omitzero" doc:"take no new work when this share of the disk is used, in percent" min:"10" max:"100" live:"yes"`
+	KeepResults int  `json:"keepResults,omitzero" doc:"days to keep the blocks of finished jobs" min:"1" max:"3650" live:"yes"`
+}
+
+// Log is what the node writes about itself.
+type Log struct {
+	Level string `json:"level,omitzero" doc:"least important message to write" choices:"debug,info,warn,error" live:"yes"`
+}
+
+// Defaults is the one table of defaults.
+func Defaults() Config {
+	return Config{
+		Version: Version,
+		Network: "main",
+		Listen:  Listen{Ports: "4717-4747", On: "all", Profile: "auto", OutboundOnly: Off, Transports: "both"},
+		Serve:   Serve{DHT: "auto", Relay: Off},
+		Peers:   Peers{MDNS: On, Max: 96},
+		API:     API{Ports: "4780-4799"},
+		Work: Work{
+			Donate: On, Slots: runtime.NumCPU(),
+			MemoryPerTask: 1 << 30, Memory: 4 << 30, ScratchPerTask: 2 << 30, Scratch: 16 << 30, TaskSeconds: 3600,
+		},
+		Storage: Storage{Quota: 20 << 30, DiskAlert: 80, DiskStop: 90, KeepResults: 30},
+		Log:     Log{Level: "info"},
+	}
+}
+
+// Filled returns c with every zero value replaced by its default.
+func (c Config) Filled() Config {
+	d := reflect.ValueOf(Defaults())
+	v := reflect.ValueOf(&c).Elem()
+	for _, f := range table {
+		if at := v.FieldByIndex(f.index); at.IsZero() {
+			at.Set(d.FieldByIndex(f.index))
+		}
+	}
+	c.Version = Version
+	return c
+}
+
+// Error is a setting that cannot be. It names the key, what is allowed and what to do.
+type Error struct {
+	Key     string
+	Value   string
+	Problem string
+	Remedy  string
+}
+
+func (e *Error) Error() string {
+	if e.Value == "" {
+		return fmt.Sprintf("setting %s %s; %s", e.Key, e.Problem, e.Remedy)
+	}
+	return fmt.Sprintf("setting %s: %.200q %s; %s", e.Key, e.Value, e.Problem, e.Remedy)
+}
+
+// Validate checks every value that is set, and the rules between them. An error is an *Error.
+func (c Config) Validate() error {
+	if c.Version < 0 || c.Version > Version {
+		return &Error{"version", strconv.Itoa(c.Version), fmt.Sprintf("is not a version this program reads (1 to %d)", Version), "update Kith"}
+	}
+	v := reflect.ValueOf(c)
+	for _, f := range table {
+		if at := v.FieldByIndex(f.index); !at.IsZero() {
+			if err := f.check(at); err != nil {
+				return err
+			}
+		}
+	}
+	full := c.Filled()
+	switch {
+	case full.Work.MemoryPerTask > full.Work.Memory:
+		return between("work.memoryPerTask", full.Work.MemoryPerTask, "work.memory", full.Work.Memory)
+	case full.Work.ScratchPerTask > full.Work.Scratch:
+		return between("work.scratchPerTask", full.Work.ScratchPerTask, "work.scratch", full.Work.Scratch)
+	case full.Storage.DiskAlert > full.Storage.DiskStop:
+		return between("storage.diskAlert", full.Storage.DiskAlert, "storage.diskStop", full.Storage.DiskStop)
+	case full.Listen.Ports.overlaps(full.API.Ports):
+		return &Error{"api.ports", string(full.API.Ports), fmt.Sprintf("overlaps listen.ports (%s)", full.Listen.Ports), "choose ranges that do not touch"}
+	}
+	return nil
+}
+
+func between(small string, a any, large string, b any) error {
+	return &Error{small, fmt.Sprint(a), fmt.Sprintf("is more than %s (%v)", large, b), fmt.Sprintf("lower %s or raise %s", small, large)}
+}
+
+// form is a rule for texts that neither a range nor a list of choices can say.
+type form struct {
+	pattern *regexp.Regexp
+	words   string
+}
+
+var forms = map[string]form{
+	"network":   {regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,31}$`), "1 to 32 of a-z, 0-9 and -"},
+	"region":    {regexp.MustCompile(`^[A-Z]{2}(-[A-Z0-9]{1,8})?$`), "an ISO country code like DE, or with a part like US-CA"},
+	"kind":      {regexp.MustCompile(`^[a-z0-9]+(\.[a-z0-9-]+)*(\.?\*)?$`), "the name of a kind like etl.dedup, or etl.*"},
+	"multiaddr": {regexp.MustCompile(`^/[a-z0-9]+/\S+/p2p/[1-9A-HJ-NP-Za-km-z]{20,}$`), "a multiaddr that ends in /p2p/ID; kith id prints it"},
+}
+
+// check validates one value that is set.
+func (f field) check(v reflect.Value) error {
+	refuse := func(value, remedy string) error {
+		return &Error{f.Key, value, "is not allowed", remedy}
+	}
+	switch x := v.Interface().(type) {
+	case Switch:
+		if x != On && x != Off {
+			return refuse(string(x), "allowed: on, off")
+		}
+	case Ports:
+		if _, _, err := x.Range(); err != nil {
+			return refuse(string(x), "allowed: "+portsWords)
+		}
+	case Size:
+		if x < f.min || (f.max > 0 && x > f.max) {
+			return refuse(x.String(), "allowed: "+f.Range)
+		}
+	case int:
+		if Size(x) < f.min || Size(x) > f.max {
+			return refuse(strconv.Itoa(x), "allowed: "+f.Range)
+		}
+	case string:
+		if len(f.Choices) > 0 && !slices.Contains(f.Choices, x) {
+			return refuse(x, "allowed: "+strings.Join(f.Choices, ", "))
+		}
+		return f.checkText(x)
+	case []string:
+		if len(x) > maxList {
+			return refuse(fmt.Sprintf("%d entries", len(x)), fmt.Sprintf("allowed: at most %d entries", maxList))
+		}
+		for _, s := range x {
+			if err := f.checkText(s); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+const (
+	maxList = 1000 // entries of a list
+	maxText = 4096 // bytes of a text
+)
+
+func (f field) checkText(s string) error {
+	if len(s) > maxText || strings.ContainsAny(s, "\x00\r\n") {
+		return &Error{f.Key, s, "is not allowed", fmt.Sprintf("allowed: one line of at most %d bytes", maxText)}
+	}
+	if f.form.pattern != nil && !f.form.pattern.MatchString(s) {
+		return &Error{f.Key, s, "is not allowed", "allowed: " + f.form.words}
+	}
+	return nil
+}

@@ -1,0 +1,407 @@
+package node
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"kith/node/config"
+	"kith/p2p"
+	"kith/p2p/dht"
+	"kith/p2p/exchange"
+	"kith/p2p/geo"
+	"kith/p2p/gossip"
+	"kith/p2p/host"
+	"kith/p2p/rpc"
+	"kith/storage/dag"
+	"kith/tasks"
+	"kith/tasks/wire"
+	"kith/tasks/work"
+)
+
+// sessionProto is the stream a worker opens to a submitter. It carries control traffic only, so a relay will do.
+var sessionProto = rpc.Proto{Name: "session", Version: 1, Limits: rpc.Limits{PerPeer: 4, Total: 512, Relayed: true}}
+
+// builtIn are the addresses every node knows. There are none yet: a network is joined by file, flag, setting, or mDNS.
+var builtIn []string
+
+// network is this node's place among others, and the ports through which the drivers use it.
+type network struct {
+	name      string
+	log       *slog.Logger
+	host      *host.Host
+	rpc       *rpc.Service
+	gossip    *gossip.Gossip
+	dht       *dht.DHT
+	exchange  *exchange.Exchange
+	bootstrap *host.Bootstrap
+	discovery *host.Discovery // nil: off
+	place     geo.Place
+	topics    *topics
+	advert    *advert
+}
+
+// openNetwork opens the listeners and everything that talks over them. Nobody is served before serve.
+func (n *Node) openNetwork(l *live) (*network, error) {
+	cfg := l.cfg
+	w := &network{name: cfg.Network, log: n.log}
+	var err error
+	if w.place, err = placeOf(cfg.Peers, n.log); err != nil {
+		return nil, err
+	}
+	first, last, err := cfg.Listen.Ports.Range()
+	if err != nil {
+		return nil, err
+	}
+	peers, err := bootstrapList(cfg.Peers)
+	if err != nil {
+		return nil, err
+	}
+	w.host, err = host.New(host.Config{
+		Key: n.self.Key(), Network: cfg.Network, Profile: profileOf(cfg.Listen.Profile, peers),
+		Listen: listenOf(cfg.Listen), Port: first, PortRange: last - first, Preferred: lastPort(l.stores), Transports: transportsOf(cfg.Listen.Transports),
+		LowWater: cfg.Peers.Max / 2, HighWater: cfg.Peers.Max, ServeStrangers: cfg.Serve.Relay.Bool(),
+		UserAgent: "kith/" + Version, Logger: n.log,
+	})
+	if errors.Is(err, host.ErrPortTaken) {
+		return nil, fmt.Errorf("%w; set listen.ports to another range, or to any", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	n.closing.add("network", w.host.Close)
+	n.health.When(cfg.Listen.OutboundOnly.Bool(), noListener)
+	port := listenPort(w.host.Addrs())
+	if first != 0 && port != 0 && port != first {
+		n.health.Set(listenMoved, first, port)
+	}
+	if err := rememberPort(l.stores, port); err != nil {
+		return nil, err
+	}
+	n.meters.watchTraffic(func() (in, out int64) {
+		t, _ := w.host.Traffic()
+		return t.In, t.Out
+	})
+
+	w.rpc = rpc.New(w.host)
+	n.closing.add("streams", w.rpc.Close)
+	w.bootstrap, err = host.NewBootstrap(w.host, host.BootstrapOptions{Peers: peers, Cache: filepath.Join(n.o.Home, peersFile)})
+	if err != nil {
+		return nil, fmt.Errorf("peers.bootstrap: %w", err)
+	}
+	w.dht, err = dht.New(w.host, dht.Options{
+		Mode: dhtMode(cfg.Serve.DHT), Bootstrap: w.bootstrap.Peers,
+		Validate: func(id p2p.ID, record []byte) error {
+			c, err := wire.OpenCapability(cfg.Network, time.Now().UnixMilli(), record)
+			if err == nil && c.Node != tasks.NodeID(id) {
+				err = errors.New("record of another node")
+			}
+			return err
+		},
+		Newer: func(a, b []byte) int {
+			now := time.Now().UnixMilli()
+			x, errX := wire.OpenCapability(cfg.Network, now, a)
+			y, errY := wire.OpenCapability(cfg.Network, now, b)
+			switch {
+			case errX != nil || errY != nil:
+				return 0
+			case wire.Newer(&x, &y):
+				return 1
+			case wire.Newer(&y, &x):
+				return -1
+			}
+			return 0
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	n.closing.add("directory", w.dht.Close)
+	if w.gossip, err = gossip.New(w.host, gossip.Options{}); err != nil {
+		return nil, err
+	}
+	n.closing.add("gossip", w.gossip.Close)
+	w.exchange, err = exchange.New(w.host, w.rpc, l.stores.blobs, exchange.Options{
+		Providers: w.dht,
+		MayServe: func(peer p2p.ID, c dag.CID) bool {
+			x, id := n.live.Load(), tasks.NodeID(peer) // nil: nobody is served before the drivers exist
+			return x != nil && (x.submits.driver.MayServe(id, c) || x.works.driver.MayServe(id, c))
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	n.closing.add("exchange", w.exchange.Close)
+	if cfg.Peers.MDNS.Bool() && cfg.Listen.On != "loopback" {
+		w.discovery = host.NewDiscovery(w.host)
+	}
+	w.topics = &topics{
+		network: cfg.Network, self: n.self.Node(), log: n.log, gossip: w.gossip, rings: geo.Rings(w.place.Region),
+		seen: wire.NewSeenSet(seenOffers, seenOffersOf),
+	}
+	w.advert = &advert{node: n, network: w}
+	return w, nil
+}
+
+// portKey is where the store keeps the port of the last run: others know this node by it.
+var portKey = []byte("listen/port")
+
+// lastPort returns the port of the last run, or 0.
+func lastPort(s *stores) int {
+	b, err := s.kv.Get(context.Background(), portKey)
+	if err != nil {
+		return 0
+	}
+	port, err := strconv.Atoi(string(b))
+	if err != nil || port < 1 || port > 65535 {
+		return 0
+	}
+	return port
+}
+
+func rememberPort(s *stores, port int) error {
+	if port == 0 || port == lastPort(s) {
+		return nil
+	}
+	return s.kv.Set(context.Background(), portKey, []byte(strconv.Itoa(port)))
+}
+
+// serve answers others from now on.
+func (w *network) serve(l *live) error {
+	err := w.rpc.Handle(sessionProto, func(ctx context.Context, s p2p.Stream) {
+		if err := l.submits.driver.HandleSession(ctx, stream{s}); err != nil {
+			w.log.Debug("A worker's session ended", slog.Any("worker", s.Remote()), slog.Any("error", err))
+		}
+	})
+	if err != nil {
+		return err
+	}
+	return w.topics.join(l.works.hear)
+}
+
+// stream shows a network stream as the drivers want it.
+type stream struct{ p2p.Stream }
+
+// Remote implements submit.Stream and work.Stream.
+func (s stream) Remote() tasks.NodeID { return tasks.NodeID(s.Stream.Remote()) }
+
+// RemoteAddr implements submit.Stream.
+func (s stream) RemoteAddr() netip.Addr { return s.RemoteIP() }
+
+// Close ends both directions at once: it must unblock a Read and a Write. What must arrive was acknowledged before.
+func (s stream) Close() error {
+	err := s.Stream.Close()
+	_ = s.SetDeadline(time.Now())
+	return err
+}
+
+// DialSession implements work.Dialer.
+func (w *network) DialSession(ctx context.Context, submitter tasks.NodeID, addresses []string) (work.Stream, error) {
+	w.host.Remember(addresses, host.ShortLived)
+	s, err := w.rpc.Open(ctx, p2p.ID(submitter), sessionProto)
+	if err != nil {
+		return nil, err
+	}
+	w.host.Remember(addresses, host.LongLived)
+	return stream{s}, nil
+}
+
+// fetchAgain is the pause before a fetch that nobody fulfils is tried again. A peer that has just started does not serve
+// what it will serve a moment later.
+const fetchAgain = 300 * time.Millisecond
+
+// fetch brings a DAG here, from one peer, and tries until ctx ends: whoever calls knows how long to wait.
+func (w *network) fetch(ctx context.Context, from tasks.NodeID, root dag.CID, progress func(bytes int)) error {
+	var before int64
+	r := exchange.Request{Root: root, From: []p2p.ID{p2p.ID(from)}, Progress: func(_ int, bytes int64) {
+		progress(int(bytes - before))
+		before = bytes
+	}}
+	for {
+		before = 0
+		_, err := w.exchange.FetchDAG(ctx, r)
+		if !errors.Is(err, exchange.ErrStalled) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(fetchAgain):
+		}
+	}
+}
+
+// FetchInput implements work.Fetcher.
+func (w *network) FetchInput(ctx context.Context, submitter tasks.NodeID, _ tasks.LeaseID, root dag.CID, progress func(bytes int)) error {
+	return w.fetch(ctx, submitter, root, progress)
+}
+
+// FetchOutput implements submit.Fetcher.
+func (w *network) FetchOutput(ctx context.Context, worker tasks.NodeID, _ tasks.LeaseID, root dag.CID) error {
+	return w.fetch(ctx, worker, root, func(int) {})
+}
+
+// placeOf is where this node is: the owner's word, or unknown.
+func placeOf(p config.Peers, log *slog.Logger) (geo.Place, error) {
+	if p.MMDB != "" {
+		db, err := geo.Open(p.MMDB)
+		if err != nil {
+			return geo.Place{}, fmt.Errorf("peers.mmdb: %w", err)
+		}
+		defer db.Close()
+		if p.Region == "" {
+			if place, ok := locate(db); ok {
+				log.Info("Region found", slog.String("place", place.String()))
+				return place, nil
+			}
+		}
+	}
+	place, err := geo.ParsePlace(cmp.Or(p.Region, string(geo.Unknown)))
+	if err != nil {
+		return geo.Place{}, fmt.Errorf("peers.region: %w", err)
+	}
+	return place, nil
+}
+
+// locate looks this machine's public addresses up.
+func locate(db *geo.DB) (geo.Place, bool) {
+	for _, ip := range publicAddrs() {
+		if place, err := db.Locate(ip); err == nil && place.Region != geo.Unknown {
+			return place, true
+		}
+	}
+	return geo.Place{}, false
+}
+
+// publicAddrs are the addresses of this machine that the whole internet could route to.
+func publicAddrs() []netip.Addr {
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil
+	}
+	var out []netip.Addr
+	for _, a := range addrs {
+		p, err := netip.ParsePrefix(a.String())
+		if err != nil {
+			continue
+		}
+		if ip := p.Addr().Unmap(); isPublic(ip) {
+			out = append(out, ip)
+		}
+	}
+	return out
+}
+
+// profileOf settles "auto": a machine with a public address, or one that is told of a node at such an address, lives in
+// the wide world, perhaps behind a router; any other keeps to its neighbours.
+func profileOf(s string, bootstrap []string) host.Profile {
+	switch {
+	case s == "wan":
+		return host.WAN
+	case s == "lan", len(publicAddrs()) == 0 && !slices.ContainsFunc(bootstrap, namesPublic):
+		return host.LAN
+	default:
+		return host.WAN
+	}
+}
+
+// namesPublic reports whether a multiaddr text begins with an address, or a name, that the whole internet could route to.
+func namesPublic(addr string) bool {
+	parts := strings.Split(addr, "/")
+	if len(parts) < 3 {
+		return false
+	}
+	ip, err := netip.ParseAddr(parts[2])
+	return strings.HasPrefix(parts[1], "dns") || err == nil && isPublic(ip)
+}
+
+// isPublic reports whether the whole internet could route to ip.
+func isPublic(ip netip.Addr) bool {
+	shared := netip.MustParsePrefix("100.64.0.0/10") // carrier-grade NAT
+	ip = ip.Unmap()
+	return ip.IsGlobalUnicast() && !ip.IsPrivate() && !shared.Contains(ip)
+}
+
+func listenOf(l config.Listen) host.Listen {
+	switch {
+	case l.OutboundOnly.Bool():
+		return host.ListenNone
+	case l.On == "loopback":
+		return host.ListenLoopback
+	default:
+		return host.ListenAll
+	}
+}
+
+func transportsOf(s string) host.Transports {
+	switch s {
+	case "quic":
+		return host.QUICOnly
+	case "tcp":
+		return host.TCPOnly
+	default:
+		return host.QUICAndTCP
+	}
+}
+
+func dhtMode(s string) dht.Mode {
+	switch s {
+	case "on":
+		return dht.Server
+	case "off":
+		return dht.Client
+	default:
+		return "" // by profile
+	}
+}
+
+// listenPort reads the port out of the first address, 0 if there is none.
+func listenPort(addrs []string) int {
+	for _, a := range addrs {
+		fields := strings.Split(a, "/")
+		for i, f := range fields {
+			var port int
+			if (f == "udp" || f == "tcp") && i+1 < len(fields) {
+				if _, err := fmt.Sscan(fields[i+1], &port); err == nil {
+					return port
+				}
+			}
+		}
+	}
+	return 0
+}
+
+// bootstrapList joins the built-in list, the settings and the file.
+func bootstrapList(p config.Peers) ([]string, error) {
+	list := append(append([]string{}, builtIn...), p.Bootstrap...)
+	if p.BootstrapFile == "" {
+		return list, nil
+	}
+	f, err := os.Open(p.BootstrapFile)
+	if err != nil {
+		return nil, fmt.Errorf("peers.bootstrapFile: %w", err)
+	}
+	defer f.Close()
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		line, _, _ := strings.Cut(lines.Text(), "#")
+		if line = strings.TrimSpace(line); line != "" {
+			list = append(list, line)
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return nil, fmt.Errorf("peers.bootstrapFile %s: %w", p.BootstrapFile, err)
+	}
+	return list, nil
+}

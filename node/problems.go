@@ -1,0 +1,53 @@
+package node
+
+import "kith/node/health"
+
+// The lasting problems a node can have.
+var (
+	portMoved = &health.Warnable{
+		Code: "api-port-taken", Severity: health.Low, Title: "The page has another port",
+		Text: "Another program holds the first port of api.ports, so the page is at %s.", Remedy: "Nothing to do, or set api.ports to a free port.",
+	}
+	listenMoved = &health.Warnable{
+		Code: "listen-port-taken", Severity: health.Low, Title: "This node listens on another port",
+		Text: "Another program holds port %d, so other nodes reach this one at port %d.", Remedy: "Nothing to do, or set listen.ports to a free port and, at a router, forward that.",
+	}
+	diskFilling = &health.Warnable{
+		Code: "disk-nearly-full", Severity: health.Medium, Title: "The disk is nearly full",
+		Text: "%d %% of the disk is used; at %d %% no new work is taken.", Remedy: "Free some space, or lower storage.quota.",
+	}
+	diskFull = &health.Warnable{
+		Code: "disk-full", Severity: health.High, Title: "The disk is full",
+		Text: "%d %% of the disk is used, so no new work is taken.", Remedy: "Free some space, or raise storage.diskStop if you must.",
+	}
+	noBootstrap = &health.Warnable{
+		Code: "no-peers", Severity: health.Medium, Title: "No other node answers",
+		Text: "%s", Remedy: "Check the network and peers.bootstrap; kith id on another node prints its address.",
+	}
+	clockWrong = &health.Warnable{
+		Code: "clock-skew", Severity: health.High, Title: "The clock is wrong",
+		Text: "The clock jumped by %s. Others refuse messages that are more than five minutes off.", Remedy: "Set the clock, best by the system's time service.",
+	}
+	logRecovered = &health.Warnable{
+		Code: "log-recovered", Severity: health.Low, Title: "The last stop was not a clean one",
+		Text: "%d unfinished bytes at the end of %s were dropped; nothing that was promised is lost.", Remedy: "Nothing to do. If it happens often, look at the power supply and the disk.",
+	}
+	switchDamaged = &health.Warnable{
+		Code: "owner-switch-damaged", Severity: health.Medium, Title: "Paused, to be safe",
+		Text: "%v", Remedy: "kith resume writes it anew, if you want work to run.",
+	}
+	noListener = &health.Warnable{
+		Code: "outbound-only", Severity: health.Low, Title: "Others cannot dial this node",
+		Text: "listen.outboundOnly is on: this node opens no listener and only dials.", Remedy: "Nothing to do, if that is what you want.",
+	}
+	smallBuffers = &health.Warnable{
+		Code: "udp-buffers", Severity: health.Low, Title: "Small network buffers",
+		Text:   "The system allows UDP buffers of %d KiB; QUIC is faster with 7,500 KiB.",
+		Remedy: "As root: sysctl -w net.core.rmem_max=7680000 net.core.wmem_max=7680000",
+	}
+	weakSandbox = &health.Warnable{
+		Code: "sandbox-shared-system", Severity: health.Low, Title: "Tasks are confined less than they could be",
+		Text:   "This system lacks what hides other files from a task (user namespaces or Landlock), so tasks run as child processes with limits only.",
+		Remedy: "Allow unprivileged user namespaces, if you may, and run a build without cgo.",
+	}
+)

@@ -1,0 +1,62 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"kith/tasks/execute"
+	"kith/tasks/kinds"
+	"kith/tasks/sandbox"
+)
+
+// Runner is the whole life of the child process in which tasks run.
+func Runner() int { return sandbox.Main(kinds.All()) }
+
+// runners is where work runs on this machine.
+type runners struct {
+	engine   *sandbox.Process
+	executor *execute.Executor
+}
+
+// OpenRunners returns the sandbox and the executor over a store, with files of running tasks below scratch. Close the
+// executor first, then the engine.
+func OpenRunners(o execute.Options, spares int) (*execute.Executor, *sandbox.Process, error) {
+	exe, err := os.Executable()
+	if err != nil {
+		return nil, nil, fmt.Errorf("find this program's own file: %w", err)
+	}
+	engine, err := sandbox.NewProcess(sandbox.Options{Exe: exe, Args: []string{RunnerArg}, Kinds: o.Kinds, Spares: spares, Logger: o.Logger})
+	if err != nil {
+		return nil, nil, err
+	}
+	o.Engine = engine
+	executor, err := execute.New(o)
+	if err != nil {
+		_ = engine.Close()
+		return nil, nil, err
+	}
+	return executor, engine, nil
+}
+
+func (n *Node) openRunners(l *live) (*runners, error) {
+	executor, engine, err := OpenRunners(execute.Options{
+		Blobs: l.stores.blobs, Kinds: n.kinds, Scratch: filepath.Join(n.o.Home, scratchDir), Logger: n.log,
+	}, 0)
+	if err != nil {
+		return nil, err
+	}
+	n.closing.add("sandbox", engine.Close)
+	n.closing.add("executor", executor.Close)
+	// What the node says of its sandbox is what attacks on it have just shown.
+	report, err := engine.SelfTest(context.Background())
+	if err != nil {
+		n.log.Error("The sandbox cannot be trusted; no work will be taken", slog.Any("error", err))
+	} else {
+		n.log.Info("Sandbox tested", slog.Int("grade", int(report.Grade)), slog.String("layers", report.Layers.String()),
+			slog.Any("broken", report.Broken()), slog.Duration("took", report.Took))
+	}
+	return &runners{engine, executor}, nil
+}

@@ -1,0 +1,156 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"kith/node/api"
+	"kith/node/owner"
+	"kith/p2p"
+	"kith/tasks"
+	"kith/tasks/submit"
+	"kith/tasks/wire"
+	"kith/tasks/work"
+)
+
+// working is what this node does for others.
+type working struct {
+	node    *Node
+	live    *live
+	driver  *work.Driver
+	network string
+}
+
+// killLimit bounds how long a switch waits for the driver; the engine kills by itself.
+const killLimit = 2 * time.Second
+
+func (n *Node) openWorking(l *live) *working {
+	w := &working{node: n, live: l, network: l.cfg.Network}
+	w.driver = work.New(work.Options{
+		Network: l.cfg.Network, Key: n.self.Key(), Kinds: n.kinds, Blobs: l.stores.blobs, Log: l.stores.work, Book: l.stores.earned,
+		Executor: l.runners.executor, Fetcher: l.network, Dialer: l.network,
+		Admit: n.owner.Admit, Capability: l.network.advert.Record, Allowed: n.owner.Allowed, Audience: l.network.topics.Audience,
+		Slots: l.cfg.Work.Slots, Logger: n.log,
+	})
+	return w
+}
+
+// hear considers an offer that a topic has accepted.
+func (w *working) hear(data []byte) {
+	o, err := wire.OpenOffer(w.network, time.Now().UnixMilli(), data)
+	if err != nil || o.Submitter == w.node.self.Node() {
+		return
+	}
+	var rtt time.Duration
+	if p, ok := w.live.network.host.Peer(p2p.ID(o.Submitter)); ok {
+		rtt = p.RTT
+	}
+	w.driver.HandleOffer(o, rtt)
+}
+
+// run brings the owner's switch into effect as the driver starts, and runs the driver.
+func (w *working) run(ctx context.Context) error {
+	go w.switched() // waits for the driver
+	return w.driver.Serve(ctx)
+}
+
+// allow tells the driver, and through it every submitter, what the owner's settings allow now.
+func (w *working) allow(slots int) {
+	ctx, cancel := context.WithTimeout(context.Background(), killLimit)
+	defer cancel()
+	if err := w.driver.Allow(ctx, slots); err != nil && !errors.Is(err, work.ErrStopped) {
+		w.node.log.Warn("The working side did not hear the new settings in time", slog.Any("error", err))
+	}
+}
+
+// switched tells the driver and the sandbox where the owner's switch stands.
+func (w *working) switched() {
+	ctx, cancel := context.WithTimeout(context.Background(), killLimit)
+	defer cancel()
+	var err error
+	switch s, _ := w.node.owner.State(); s {
+	case owner.Killed:
+		w.live.runners.engine.Kill() // first, and without asking anybody
+		err = w.driver.Kill(ctx)
+	case owner.Paused:
+		err = w.driver.Pause(ctx)
+	case owner.Working:
+		err = w.driver.Resume(ctx)
+	}
+	if err != nil && !errors.Is(err, work.ErrStopped) {
+		w.node.log.Warn("The working side did not hear the owner's switch in time", slog.Any("error", err))
+	}
+}
+
+// show describes the work for the status.
+func (w *working) show(blocked *tasks.Reason) api.Work {
+	out := api.Work{Slots: w.node.limits().Slots, Running: []api.Running{}, Why: []api.Reason{}}
+	st, err := w.driver.Status(context.Background())
+	if err != nil {
+		return out
+	}
+	out.Slots = st.Slots
+	for _, r := range st.Running {
+		out.Running = append(out.Running, api.Running{
+			Lease: r.Lease, Job: r.Job, Submitter: r.Submitter, Kinds: r.Kinds, State: string(r.State), Done: r.Done, Total: r.Total, Since: r.Since,
+		})
+	}
+	for _, s := range st.Sessions {
+		if s.Connected {
+			out.Sessions++
+		}
+	}
+	out.Done, out.Accepted = st.Done, st.Done
+	if len(out.Running) == 0 {
+		out.Why = w.why(&st, blocked)
+	}
+	return out
+}
+
+// why lists the reasons for having no work, the owner's own first.
+func (w *working) why(st *work.Status, blocked *tasks.Reason) []api.Reason {
+	out := []api.Reason{}
+	if blocked != nil {
+		return append(out, api.NewReason(*blocked))
+	}
+	if len(w.live.network.host.Peers()) == 0 {
+		return append(out, api.NewReason(tasks.Because(tasks.NoPeers, "")))
+	}
+	for _, s := range st.Sessions {
+		if s.Why != nil {
+			r := *s.Why
+			if r.Detail == "" {
+				r.Detail = "says " + s.Submitter.Short()
+			}
+			out = append(out, api.NewReason(r))
+		}
+	}
+	if len(out) > 0 {
+		return out
+	}
+	for _, nw := range st.NoWork {
+		out = append(out, api.NewReason(nw.Reason))
+		if len(out) == 3 {
+			break
+		}
+	}
+	return out
+}
+
+// roles says what a peer is to this node.
+func (w *working) roles(workers []submit.Session) map[tasks.NodeID][]string {
+	out := map[tasks.NodeID][]string{}
+	for _, s := range workers {
+		out[s.Worker] = append(out[s.Worker], "works for us")
+	}
+	if st, err := w.driver.Status(context.Background()); err == nil {
+		for _, s := range st.Sessions {
+			if s.Connected {
+				out[s.Submitter] = append(out[s.Submitter], "we work for it")
+			}
+		}
+	}
+	return out
+}
