@@ -1,0 +1,161 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+
+	"kith/node/api"
+	"kith/node/atomicfile"
+	"kith/tasks/wire"
+)
+
+// receiptsCmd is "kith receipts".
+type receiptsCmd struct {
+	Job   string `help:"Only of this job." placeholder:"ID"`
+	Limit int    `help:"The newest so many, at most 10000." default:"100"`
+}
+
+// Run lists receipts.
+func (c receiptsCmd) Run(a *app) error {
+	cl, err := a.client()
+	if err != nil {
+		return err
+	}
+	list, err := cl.Receipts(a.ctx, c.Job, c.Limit)
+	if err != nil {
+		return err
+	}
+	return a.show(list, func(w io.Writer) {
+		if len(list) == 0 {
+			a.note("no receipts yet")
+			return
+		}
+		rows := [][]string{{"TIME", "AS", "WITH", "JOB", "WHAT", "OUTCOME", "CPU", "SIGNED"}}
+		for _, r := range list {
+			with, signed := r.Submitter, "by one"
+			if r.Role == "submitter" {
+				with = r.Worker
+			}
+			if r.Countered {
+				signed = "by both"
+			}
+			rows = append(rows, []string{
+				timeText(r.At), r.Role, short(with), short(r.Job), strings.Join(r.Kinds, " → "), string(r.Outcome), durationText(millis(r.CPUMillis)), signed,
+			})
+		}
+		table(w, rows)
+	})
+}
+
+// evidenceCmd is "kith evidence …".
+type evidenceCmd struct {
+	List   evidenceListCmd   `cmd:"" default:"1" help:"List who was caught at what."`
+	Export evidenceExportCmd `cmd:"" help:"Write receipts and proofs with their signatures, so that anybody can check them."`
+	Verify evidenceVerifyCmd `cmd:"" help:"Check an exported file. It needs no node and trusts nobody."`
+}
+
+type (
+	evidenceListCmd   struct{}
+	evidenceExportCmd struct {
+		File string `arg:"" optional:"" help:"File to write, new; none: standard output."`
+		Job  string `help:"Only of this job." placeholder:"ID"`
+	}
+	evidenceVerifyCmd struct {
+		File string `arg:"" help:"File to check."`
+	}
+)
+
+// Run lists evidence.
+func (evidenceListCmd) Run(a *app) error {
+	list, err := a.evidence()
+	if err != nil {
+		return err
+	}
+	return a.show(list, func(w io.Writer) {
+		if len(list) == 0 {
+			a.note("nothing to show: nobody was caught at anything")
+			return
+		}
+		rows := [][]string{{"TIME", "NODE", "JOB", "WHAT", "PROOF", "TEXT"}}
+		for _, e := range list {
+			proof := "–"
+			if e.Proof != "" {
+				proof = "signed"
+			}
+			rows = append(rows, []string{timeText(e.At), short(e.Node), short(e.Job), e.What, proof, e.Text})
+		}
+		table(w, rows)
+	})
+}
+
+// Run exports evidence.
+func (c evidenceExportCmd) Run(a *app) error {
+	cl, err := a.client()
+	if err != nil {
+		return err
+	}
+	bundle, err := cl.Bundle(a.ctx, c.Job)
+	if err != nil {
+		return err
+	}
+	var text bytes.Buffer
+	if err := bundle.WriteJSON(&text); err != nil {
+		return err
+	}
+	if c.File == "" {
+		_, err := a.stdout.Write(text.Bytes())
+		return err
+	}
+	if err := atomicfile.Create(c.File, text.Bytes(), 0o600); err != nil {
+		if errors.Is(err, fs.ErrExist) {
+			return usage("%s exists already; name another file", c.File)
+		}
+		return err
+	}
+	a.note("%d batches of receipts and %d proofs in %s", len(bundle.Batches), len(bundle.Conflicts), c.File)
+	return nil
+}
+
+// Run checks an exported file.
+func (c evidenceVerifyCmd) Run(a *app) error {
+	f, err := os.Open(c.File)
+	if err != nil {
+		return fmt.Errorf("read the evidence: %w", err)
+	}
+	defer f.Close()
+	bundle, err := wire.ReadBundle(f)
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.File, err)
+	}
+	if err := bundle.Verify(); err != nil {
+		return fmt.Errorf("%s does not hold: %w", c.File, err)
+	}
+	both, receipts := 0, 0
+	for i := range bundle.Batches {
+		receipts += len(bundle.Batches[i].Receipts)
+		if bundle.Batches[i].Countered != (wire.Signature{}) {
+			both++
+		}
+	}
+	v := map[string]any{"batches": len(bundle.Batches), "countersigned": both, "receipts": receipts, "conflicts": len(bundle.Conflicts), "writer": bundle.Writer}
+	return a.show(v, func(w io.Writer) {
+		fmt.Fprintf(w, "it holds: %d receipts in %d batches, %d of them signed by both sides, and %d proofs of lies\n", receipts, len(bundle.Batches), both, len(bundle.Conflicts))
+	})
+}
+
+func (a *app) evidence() ([]api.Evidence, error) {
+	cl, err := a.client()
+	if err != nil {
+		return nil, err
+	}
+	list, err := cl.Evidence(a.ctx)
+	if err != nil {
+		return nil, fmt.Errorf("evidence: %w", err)
+	}
+	return list, nil
+}
