@@ -37,7 +37,7 @@ func (n *Node) Status() api.Status {
 	if l == nil {
 		return s
 	}
-	s.Ready = true
+	s.Ready = n.api.Ready() // a little after live: until then calls are refused
 	s.Network = l.cfg.Network
 	s.Addresses = append(s.Addresses, l.network.host.Addrs()...)
 	s.Reachability = string(l.network.host.Reachability())

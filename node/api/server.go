@@ -129,6 +129,9 @@ func ReadAccess(home string) (Access, error) {
 // Attach gives the server what it stands on. The node is ready from then on.
 func (s *Server) Attach(p Ports) { s.ports.Store(&p) }
 
+// Ready reports whether Attach was called.
+func (s *Server) Ready() bool { return s.ports.Load() != nil }
+
 // Access tells how to call the server.
 func (s *Server) Access() Access { return s.access }
 
@@ -177,7 +180,7 @@ func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /live", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "live") })
 	mux.HandleFunc("GET /ready", func(w http.ResponseWriter, _ *http.Request) {
-		if s.ports.Load() == nil {
+		if !s.Ready() {
 			s.fail(w, errStarting)
 			return
 		}
