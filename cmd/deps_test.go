@@ -90,6 +90,11 @@ var rules = []rule{
 		why:   "the network carries typed topics, streams and blocks; it knows nothing of jobs",
 	},
 	{
+		from: []string{"kith/bench"}, deep: true,
+		never: []string{"kith/tasks", "kith/p2p", "kith/node", "kith/ui", "kith/cmd"},
+		why:   "measuring a machine needs no network, no job and no settings; the node brings them together",
+	},
+	{
 		from: []string{"kith/storage"}, deep: true,
 		never: []string{"kith/tasks", "kith/p2p", "kith/node", "kith/ui", "kith/cmd"},
 		why:   "storage is the ground floor",
