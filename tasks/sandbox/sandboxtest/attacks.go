@@ -66,7 +66,8 @@ func attacks(t *testing.T, e sandbox.Engine) {
 			return limits(r.files(t, Do("fill deleted", "")), func(l *tasks.Limits) { l.ScratchBytes = 16 << 20 })
 		}, tasks.ScratchLimit},
 		{"thread bomb", func(t *testing.T, r place) sandbox.Work {
-			return limits(Do("threads", ""), func(l *tasks.Limits) { l.Processes = 60 })
+			// A C library reserves 8 MiB for the stack of every thread, which counts as memory: here it must not be what runs out.
+			return limits(Do("threads", ""), func(l *tasks.Limits) { l.Processes, l.MemoryBytes = 60, 4<<30 })
 		}, tasks.TaskFailed},
 		{"deaf to signals", func(t *testing.T, r place) sandbox.Work {
 			return limits(Do("deaf", ""), func(l *tasks.Limits) { l.WallMillis = 150 })
