@@ -58,6 +58,9 @@ func TestCommandLine(t *testing.T) {
 		{"no such kind", []string{"kinds", "etl.chunck"}, 4, `did you mean "etl.chunk"`},
 		{"no such setting", []string{"config", "get", "work.slot"}, 4, `did you mean "work.slots"`},
 		{"bad value", []string{"config", "set", "work.slots", "99999"}, 2, "1 to 256"},
+		{"bad value among good ones", []string{"config", "set", "work.donate=off", "work.slots=99999"}, 2, "1 to 256"},
+		{"no value", []string{"config", "set", "work.slots"}, 2, "work.slots=VALUE"},
+		{"set twice", []string{"config", "set", "work.slots=1", "work.slots=2"}, 2, "twice"},
 		{"nothing to undo", []string{"config", "undo"}, 5, "nothing to take back"},
 		{"no node", []string{"status"}, 3, "kith run"},
 		{"no identity", []string{"id"}, 4, "kith init"},
@@ -123,6 +126,8 @@ func TestInitAndSettingsWithoutNode(t *testing.T) {
 		{[]string{"config", "get", "work.slots"}, "7"},
 		{[]string{"config", "undo"}, "work.slots = "},
 		{[]string{"config", "redo"}, "work.slots = 7"},
+		{[]string{"config", "set", "work.slots=3", "log.level=warn"}, "log.level = warn"},
+		{[]string{"config", "undo"}, "work.slots = 7"},
 	} {
 		if code, out, errs := try(t, home, step.args...); code != 0 || !strings.Contains(out, step.want) {
 			t.Fatalf("%v: exit %d: %s%s", step.args, code, out, errs)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"kith/node/api"
@@ -30,8 +31,7 @@ type (
 		Key string `arg:"" help:"Setting, for example work.slots."`
 	}
 	configSetCmd struct {
-		Key   string `arg:"" help:"Setting, for example work.slots."`
-		Value string `arg:"" help:"New value; lists joined by commas."`
+		Words []string `arg:"" name:"key=value" help:"Settings, for example work.slots=2, or one setting and its value: work.slots 2. Lists are joined by commas."`
 	}
 	configUndoCmd struct{}
 	configRedoCmd struct{}
@@ -167,10 +167,10 @@ func (c configGetCmd) Run(a *app) error {
 	return fmt.Errorf("%w: %q; the running node is of another version", config.ErrUnknownKey, c.Key)
 }
 
-// Run changes a setting.
+// Run changes settings: all of them, as one change to undo, or none.
 func (c configSetCmd) Run(a *app) error {
-	var try config.Config
-	if err := try.SetText(c.Key, c.Value); err != nil { // the same refusal with and without a node
+	values, err := c.values()
+	if err != nil {
 		return err
 	}
 	s, done, err := a.settings()
@@ -178,8 +178,32 @@ func (c configSetCmd) Run(a *app) error {
 		return err
 	}
 	defer done()
-	ch, err := s.set(map[string]string{c.Key: c.Value})
+	ch, err := s.set(values)
 	return a.changed(s, ch, err)
+}
+
+// values reads KEY VALUE or KEY=VALUE…, and refuses what no setting can be: the same refusal with and without a node.
+func (c configSetCmd) values() (map[string]string, error) {
+	words := c.Words
+	if len(words) == 2 && !strings.Contains(words[0], "=") {
+		words = []string{words[0] + "=" + words[1]}
+	}
+	var try config.Config
+	values := make(map[string]string, len(words))
+	for _, w := range words {
+		key, value, ok := strings.Cut(w, "=")
+		if !ok {
+			return nil, usage("%q has no value; write it as %s=VALUE", w, w)
+		}
+		if _, twice := values[key]; twice {
+			return nil, usage("%s is set twice", key)
+		}
+		if err := try.SetText(key, value); err != nil {
+			return nil, err
+		}
+		values[key] = value
+	}
+	return values, nil
 }
 
 // Run takes a change back.
