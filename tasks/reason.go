@@ -61,7 +61,7 @@ var reasons = map[Code]words{
 	NoPeers:          {"no other node is connected", "check the bootstrap list (kith peers), or start a second node on this LAN"},
 	NoAnswer:         {"nobody has answered the offer yet", "it is repeated to wider regions by itself; see kith peers for who is near"},
 	TooFewNodes:      {"fewer eligible nodes than the job needs to agree", "wait for more nodes, or lower --k"},
-	NoDiverseNode:    {"the nodes that are free are too close to one another to count as independent", "wait for nodes on other networks"},
+	NoDiverseNode:    {"the nodes that are free are too close to one another to count as independent", "wait for nodes on other networks, lower --k, or, if all of them are yours, set listen.profile to lan"},
 	NoTasksLeft:      {"every task of this job is already taken", "nothing to do; the next job is offered by itself"},
 	Filled:           {"the submitter has enough workers for now", "nothing to do; the node asks again by itself"},
 	NodeLimitReached: {"the job may not use more nodes", "raise --nodes if you want it to"},

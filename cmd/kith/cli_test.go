@@ -106,6 +106,23 @@ func TestErrorsAsJSON(t *testing.T) {
 	}
 }
 
+// Reading the settings of a folder that is not there shows the defaults and makes nothing; changing them makes it.
+func TestSettingsBeforeAnything(t *testing.T) {
+	home := filepath.Join(t.TempDir(), "new", "folder")
+	if code, out, errs := try(t, home, "config", "get", "network"); code != 0 || !strings.Contains(out, "main") {
+		t.Fatalf("exit %d: %s%s", code, out, errs)
+	}
+	if _, err := os.Stat(home); err == nil {
+		t.Fatal("reading made the data folder")
+	}
+	if code, out, errs := try(t, home, "config", "set", "work.slots=3"); code != 0 || !strings.Contains(out, "work.slots = 3") {
+		t.Fatalf("exit %d: %s%s", code, out, errs)
+	}
+	if code, out, errs := try(t, home, "id"); code != 0 || !strings.Contains(out, "12D3KooW") {
+		t.Fatalf("exit %d: %s%s", code, out, errs)
+	}
+}
+
 func TestInitAndSettingsWithoutNode(t *testing.T) {
 	home := filepath.Join(t.TempDir(), "new", "folder")
 	if code, out, errs := try(t, home, "init"); code != 0 || !strings.Contains(out, "made node") {

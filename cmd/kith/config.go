@@ -4,9 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 	"strings"
 	"time"
 
+	"kith/node"
 	"kith/node/api"
 	"kith/node/api/client"
 	"kith/node/config"
@@ -48,8 +51,9 @@ type settings interface {
 // stopWait is how long a command waits for a node that is stopping.
 const stopWait = 5 * time.Second
 
-// settings returns the running node, or the file, and what to close.
-func (a *app) settings() (settings, func(), error) {
+// settings returns the running node, or the file, and what to close. To change settings makes the data folder if there
+// is none; to read them does not.
+func (a *app) settings(change bool) (settings, func(), error) {
 	cl, err := a.client()
 	if err == nil {
 		if _, err = cl.Settings(a.ctx); err == nil {
@@ -58,6 +62,15 @@ func (a *app) settings() (settings, func(), error) {
 	}
 	if !errors.Is(err, client.ErrNotRunning) {
 		return nil, nil, err
+	}
+	if _, err := os.Stat(a.cli.Home); errors.Is(err, fs.ErrNotExist) {
+		if !change {
+			store, err := config.Open(a.cli.Home)
+			return file{store}, func() {}, err
+		}
+		if _, _, err := node.Init(a.cli.Home); err != nil {
+			return nil, nil, err
+		}
 	}
 	l, err := lock.Take(a.cli.Home)
 	for until := time.Now().Add(stopWait); errors.Is(err, lock.ErrTaken) && time.Now().Before(until); {
@@ -116,7 +129,7 @@ func (f file) change(do func() ([]string, error)) (api.ConfigChange, error) {
 
 // Run lists the settings.
 func (c configListCmd) Run(a *app) error {
-	s, done, err := a.settings()
+	s, done, err := a.settings(false)
 	if err != nil {
 		return err
 	}
@@ -150,7 +163,7 @@ func (c configGetCmd) Run(a *app) error {
 	if _, err := config.Defaults().Text(c.Key); err != nil {
 		return err
 	}
-	s, done, err := a.settings()
+	s, done, err := a.settings(false)
 	if err != nil {
 		return err
 	}
@@ -173,7 +186,7 @@ func (c configSetCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	s, done, err := a.settings()
+	s, done, err := a.settings(true)
 	if err != nil {
 		return err
 	}
@@ -213,7 +226,7 @@ func (configUndoCmd) Run(a *app) error { return a.step(false) }
 func (configRedoCmd) Run(a *app) error { return a.step(true) }
 
 func (a *app) step(redo bool) error {
-	s, done, err := a.settings()
+	s, done, err := a.settings(true)
 	if err != nil {
 		return err
 	}

@@ -73,7 +73,14 @@ func (c jobExplainCmd) Run(a *app) error {
 	return a.show(e, func(w io.Writer) {
 		fmt.Fprintln(w, e.Summary)
 		for _, r := range e.Reasons {
-			fmt.Fprintf(w, "  %d tasks: %s: %s\n", r.Tasks, r.Code, printable(reasonText(r.Reason)))
+			held := ""
+			switch {
+			case r.Tasks == 1:
+				held = "1 task: "
+			case r.Tasks > 1:
+				held = fmt.Sprintf("%d tasks: ", r.Tasks)
+			}
+			fmt.Fprintf(w, "  %s%s: %s\n", held, r.Code, printable(reasonText(r.Reason)))
 			if len(r.Examples) > 0 {
 				fmt.Fprintf(w, "      for example %s\n", strings.Join(r.Examples, ", "))
 			}

@@ -476,29 +476,6 @@ func FuzzRestore(f *testing.F) {
 	})
 }
 
-// What is left of a job that is over is small, and says the same after a restart.
-func TestFinishedJobIsSmall(t *testing.T) {
-	s, _ := played(t, 20_000)
-	before := s.Summary()
-	var ignored Actions
-	s.Step(&Done{Root: root("all")}, 2, &ignored)
-	b := s.Encode()
-	if len(b) > 4096 {
-		t.Errorf("%d bytes", len(b))
-	}
-	back, err := Restore(b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := back.Summary()
-	if got.Tasks != before.Tasks || got.Done != before.Done || got.Merges != before.Merges || got.Phase != Finished || got.Result != root("all") {
-		t.Errorf("restored %+v, before %+v", got, before)
-	}
-	if back.Explain(0, 0) != nil {
-		t.Error("a finished job waits for something")
-	}
-}
-
 // A node is kept away from its neighbours' votes, but not from what a neighbour failed to deliver.
 func TestDiversityCountsVotesOnly(t *testing.T) {
 	var a Actions

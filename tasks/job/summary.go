@@ -99,12 +99,12 @@ func (s *State) Explain(now int64, connected int) []Wait {
 		}
 		if st.Mode == tasks.Gather {
 			if s.stages[st.Inputs[0]].complete() {
-				out = append(out, Wait{Reason: tasks.Because(tasks.WaitingForReply, "this node gathers stage %d", st.Inputs[0]), Stage: i, Tasks: 1})
+				out = append(out, Wait{Reason: tasks.Because(tasks.WaitingForReply, "this node gathers stage %d", st.Inputs[0]), Stage: i, Tasks: 1, First: Ref{Stage: i}})
 			}
 			continue
 		}
 		if n := len(st.tasks) - st.done - st.open; n > 0 {
-			out = append(out, Wait{Reason: tasks.Because(tasks.WaitingForStage, "%d of %d tasks of stage %d have no input yet", n, len(st.tasks), i), Stage: i, Tasks: n})
+			out = append(out, Wait{Reason: tasks.Because(tasks.WaitingForStage, "%d of %d tasks of stage %d have no input yet", n, len(st.tasks), i), Stage: i, Tasks: n, First: s.firstBlocked(i)})
 		}
 		if st.open > 0 {
 			out = append(out, s.explainOpen(i, now, connected)...)
@@ -114,6 +114,16 @@ func (s *State) Explain(now int64, connected int) []Wait {
 		out = append(out, Wait{Reason: tasks.Because(tasks.WaitingForReply, "this node merges: %d of %d", s.merges, s.mergesTotal()), Stage: len(s.stages) - 1})
 	}
 	return out
+}
+
+// firstBlocked is the first task of a stage that has no input yet.
+func (s *State) firstBlocked(i int) Ref {
+	for at := range s.stages[i].tasks {
+		if s.stages[i].tasks[at].phase == blocked {
+			return Ref{Stage: i, Index: at}
+		}
+	}
+	return Ref{Stage: i}
 }
 
 // explainOpen looks at the open tasks of a stage that are not simply being computed: those in the queue and in flight.

@@ -46,6 +46,9 @@ func (j *running) mark(now int64, done int) {
 
 func (d *Driver) explain(j *running) Explanation {
 	e := Explanation{Job: j.id, Refused: map[tasks.Code]int{}, Offers: j.offers, Ring: j.ring, Reached: j.reached}
+	if j.offerSince > 0 {
+		e.NextOffer = j.offerAt
+	}
 	var usable []*peer
 	for _, s := range d.sessions {
 		if r := d.unfit(j, s); r == nil {

@@ -46,6 +46,8 @@ type Explanation struct {
 	Offers  int // published for this job so far
 	Ring    int // of the last offer
 	Reached int // nodes the last offer may have reached
+	// NextOffer is when the next offer is due, in Unix milliseconds, while the job wants more workers than it has; else 0.
+	NextOffer int64
 }
 
 // Session is one connected worker.
