@@ -69,7 +69,7 @@ func (n *Node) openNetwork(l *live) (*network, error) {
 		return nil, err
 	}
 	w.host, err = host.New(host.Config{
-		Key: n.self.Key(), Network: cfg.Network, Profile: profileOf(cfg.Listen.Profile, peers),
+		Key: n.self.Key(), Network: cfg.Network, Profile: profileOf(cfg.Listen, publicAddrs(), peers),
 		Listen: listenOf(cfg.Listen), Port: first, PortRange: last - first, Preferred: lastPort(l.stores), Transports: transportsOf(cfg.Listen.Transports),
 		LowWater: cfg.Peers.Max / 2, HighWater: cfg.Peers.Max, ServeStrangers: cfg.Serve.Relay.Bool(),
 		UserAgent: "kith/" + Version, Logger: n.log,
@@ -304,12 +304,13 @@ func publicAddrs() []netip.Addr {
 }
 
 // profileOf settles "auto": a machine with a public address, or one that is told of a node at such an address, lives in
-// the wide world, perhaps behind a router; any other keeps to its neighbours.
-func profileOf(s string, bootstrap []string) host.Profile {
+// the wide world, perhaps behind a router; any other keeps to its neighbours, and one that listens on loopback alone has
+// no others.
+func profileOf(l config.Listen, own []netip.Addr, bootstrap []string) host.Profile {
 	switch {
-	case s == "wan":
+	case l.Profile == "wan":
 		return host.WAN
-	case s == "lan", len(publicAddrs()) == 0 && !slices.ContainsFunc(bootstrap, namesPublic):
+	case l.Profile == "lan", l.On == "loopback", len(own) == 0 && !slices.ContainsFunc(bootstrap, namesPublic):
 		return host.LAN
 	default:
 		return host.WAN
@@ -326,11 +327,17 @@ func namesPublic(addr string) bool {
 	return strings.HasPrefix(parts[1], "dns") || err == nil && isPublic(ip)
 }
 
+// notRouted are the ranges that look global and are not: carrier-grade NAT (RFC 6598) and documentation (RFC 5737, 3849).
+var notRouted = []netip.Prefix{
+	netip.MustParsePrefix("100.64.0.0/10"),
+	netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("198.51.100.0/24"), netip.MustParsePrefix("203.0.113.0/24"),
+	netip.MustParsePrefix("2001:db8::/32"),
+}
+
 // isPublic reports whether the whole internet could route to ip.
 func isPublic(ip netip.Addr) bool {
-	shared := netip.MustParsePrefix("100.64.0.0/10") // carrier-grade NAT
 	ip = ip.Unmap()
-	return ip.IsGlobalUnicast() && !ip.IsPrivate() && !shared.Contains(ip)
+	return ip.IsGlobalUnicast() && !ip.IsPrivate() && !slices.ContainsFunc(notRouted, func(p netip.Prefix) bool { return p.Contains(ip) })
 }
 
 func listenOf(l config.Listen) host.Listen {

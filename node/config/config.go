@@ -35,7 +35,7 @@ type Config struct {
 type Listen struct {
 	Ports        Ports  `json:"ports,omitzero" doc:"UDP and TCP port for other nodes: one number, a range of which the first free one is taken, or any"`
 	On           string `json:"on,omitzero" doc:"who can reach this node: everybody its network lets through, or only programs of this machine" choices:"all,loopback"`
-	Profile      string `json:"profile,omitzero" doc:"lan keeps private addresses and treats nearby nodes as independent; wan publishes public addresses only; auto is lan unless this machine has a public address or is told of a node that has one" choices:"auto,lan,wan"`
+	Profile      string `json:"profile,omitzero" doc:"lan keeps private addresses and treats nearby nodes as independent; wan publishes public addresses only; auto is lan when listening on loopback, and unless this machine or a node it is told of has a public address" choices:"auto,lan,wan"`
 	OutboundOnly Switch `json:"outboundOnly,omitzero" doc:"open no listener for other nodes at all; this node only dials"`
 	Transports   string `json:"transports,omitzero" doc:"how nodes connect; quic and tcp restrict it to one of the two" choices:"both,quic,tcp"`
 }
