@@ -1,0 +1,48 @@
+package cpu
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"testing"
+	"time"
+
+	"kith/bench"
+)
+
+func TestMeasure(t *testing.T) {
+	got := Measure(t.Context(), Options{Time: 60 * time.Millisecond})
+	seen := map[string]bool{}
+	for _, m := range got {
+		seen[m.Name] = true
+		known := runtime.GOARCH == "amd64" || runtime.GOARCH == "arm64"
+		if !m.Graded() && known {
+			t.Errorf("%s is ungraded: %s", m.Name, m.Ungraded)
+		}
+		if m.Graded() && (m.Value <= 0 || m.Method == "" || m.At == 0 || m.Unit == "") {
+			t.Errorf("%+v", m)
+		}
+	}
+	for _, s := range bench.Scales() {
+		if s.Part == bench.CPU && !seen[s.Name] {
+			t.Errorf("the score reads %s, which was not measured", s.Name)
+		}
+	}
+}
+
+func TestMoreThreadsThanProcessors(t *testing.T) {
+	samples, err := sustain(t.Context(), 128, 30*time.Millisecond, integers)
+	if err != nil || len(samples) == 0 || samples[0] <= 0 {
+		t.Errorf("got %v, %v", samples, err)
+	}
+}
+
+func TestInterruptedIsUngraded(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(errors.New("the owner stopped everything"))
+	for _, m := range Measure(ctx, Options{Time: time.Hour}) {
+		if m.Graded() || m.Value != 0 {
+			t.Errorf("%+v, want ungraded", m)
+		}
+	}
+}
