@@ -9,7 +9,7 @@ PLATFORMS := linux/amd64 linux/arm64 windows/amd64 windows/arm64 darwin/amd64 da
 STATICCHECK := $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOFUMPT     := $(GO) run mvdan.cc/gofumpt@v0.12.0
 
-.PHONY: run test unit race lint cross build demo bench fuzz ui clean help
+.PHONY: run test unit race lint cross build gpu-helper demo bench fuzz ui clean help
 
 run: bin/kith ## build the node and run it; the page opens in your browser
 	./bin/kith run --open $(ARGS)
@@ -25,7 +25,7 @@ unit: setup-test
 
 # The race detector needs cgo. Packages whose tests start whole processes or browsers run once, above.
 race:
-	CGO_ENABLED=1 $(GO) test -race -short -timeout 15m $$($(GO) list ./... | grep -v -e /cmd -e kith/ui)
+	CGO_ENABLED=1 CGO_CFLAGS=-Wno-deprecated-declarations $(GO) test -race -short -timeout 15m $$($(GO) list ./... | grep -v -e /cmd -e kith/ui)
 
 lint:
 	$(GO) vet ./...
@@ -46,6 +46,10 @@ build: ## the program for every platform, in dist/
 		out=dist/kith-$$(echo $$p | tr / -); case $$p in windows/*) out=$$out.exe;; esac; \
 		echo $$out; GOOS=$${p%/*} GOARCH=$${p#*/} $(BUILD) -o $$out ./cmd/kith || exit 1; done
 	@cd dist && sha256sum kith-* > SHA256SUMS
+
+# NVIDIA's library needs a C compiler. Kith runs this helper, if it lies beside it, and else asks nvidia-smi.
+gpu-helper: ## bin/kith-gpu for this machine: asks NVIDIA's library for the cards
+	CGO_ENABLED=1 CGO_CFLAGS=-Wno-deprecated-declarations $(GO) build -trimpath -ldflags '-s -w' -o bin/kith-gpu ./cmd/kith-gpu
 
 demo: bin/kith ## four processes on loopback do a real job, two of them are killed on the way
 	$(GO) run ./cmd/demo -kith ./bin/kith $(ARGS)
