@@ -51,7 +51,21 @@ type Policy struct {
 	MinSandbox   SandboxGrade `cbor:"sandbox" json:"sandbox"`
 	Deadline     int64        `cbor:"deadline" json:"deadline"` // Unix milliseconds; 0: none
 	SessionsWant int          `cbor:"want" json:"want"`         // sessions asked for in offers; 0: chosen from k and the number of tasks
+	// Replication says whether every task needs K agreeing results; "" is Fixed.
+	Replication Replication `cbor:"rep,omitempty" json:"replication,omitempty"`
 }
+
+// Replication is how results are checked.
+type Replication string
+
+// The forms of replication.
+const (
+	// Fixed compares K results of every task. Its verdicts are final.
+	Fixed Replication = "fixed"
+	// Adaptive believes nodes that have earned it alone, audits them by late replicas, and takes their results back when
+	// one of them is proven to have lied. Newcomers are compared as under Fixed.
+	Adaptive Replication = "adaptive"
+)
 
 // DefaultNodeLimit bounds how many nodes one request uses unless its owner explicitly lifts it.
 const DefaultNodeLimit = 64

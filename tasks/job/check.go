@@ -46,12 +46,15 @@ func Check(s *State) error {
 	leases := 0
 	for i := range s.stages {
 		st := &s.stages[i]
-		var finished, opened int
+		var finished, opened, trials int
 		for j := range st.tasks {
 			t, ref := &st.tasks[j], Ref{Stage: i, Index: j}
 			switch t.phase {
 			case done:
 				finished++
+			case auditing, judging:
+				finished++
+				trials++
 			case open, deciding:
 				opened++
 			}
@@ -73,8 +76,8 @@ func Check(s *State) error {
 				}
 			}
 		}
-		if finished != st.done || opened != st.open {
-			return bad("stage %d counts %d done, %d open; there are %d and %d", i, st.done, st.open, finished, opened)
+		if finished != st.done || opened != st.open || trials != st.trials {
+			return bad("stage %d counts %d done, %d open, %d audited; there are %d, %d and %d", i, st.done, st.open, st.trials, finished, opened, trials)
 		}
 	}
 	if leases != len(s.leases) {
@@ -111,7 +114,10 @@ func (s *State) checkTask(ref Ref, t *task, fresh bool, seq uint32) error {
 		if !s.composes(st) || t.inputs != nil {
 			return bad("has all its inputs and is not open")
 		}
-	case open:
+	case open, auditing:
+		if t.phase == auditing && (!t.root.Defined() || len(t.reps) == 0) {
+			return bad("audited without an output or a vote")
+		}
 		if t.fresh {
 			if !fresh {
 				return bad("is new and in no queue")
@@ -134,13 +140,21 @@ func (s *State) checkTask(ref Ref, t *task, fresh bool, seq uint32) error {
 		if wants := s.wants(t); (wants > 0) != (t.seq != 0) || t.seq != 0 && seq != t.seq {
 			return bad("wants %d more, place in the queue %d of %d", wants, t.seq, seq)
 		}
-		if active == 0 && s.wants(t) == 0 && !s.ending {
+		if active == 0 && s.wants(t) == 0 && t.late == 0 && !s.ending {
 			return bad("nobody works on it and nobody may: %s", s.describe(t))
 		}
 	case done:
 		votes := st.voters[ref.Index*s.k() : (ref.Index+1)*s.k()]
 		seen := map[uint32]bool{}
+		if s.adaptive() && votes[0] != 0 {
+			for len(votes) > 1 && votes[len(votes)-1] == 0 {
+				votes = votes[:len(votes)-1]
+			}
+		}
 		for _, v := range votes {
+			if v != 0 && s.workers[v-1].lied {
+				return bad("accepted on the word of a liar: %v", votes)
+			}
 			if v == 0 || seen[v] {
 				return bad("accepted without a quorum: %v", votes)
 			}

@@ -230,7 +230,7 @@ func (s *State) Needed(visit func(root dag.CID, lost Event)) {
 			continue
 		}
 		for j := range st.tasks {
-			if st.tasks[j].phase == done {
+			if st.tasks[j].phase.has() {
 				visit(st.tasks[j].root, &Reopened{Task: Ref{Stage: i, Index: j}})
 			}
 		}

@@ -56,6 +56,32 @@ type (
 		Worker tasks.NodeID
 		Place  Place
 	}
+	// Sole is Granted to a worker that has earned to be believed alone (tasks.Adaptive); about one in OneIn of its results
+	// is audited.
+	Sole struct {
+		_      struct{} `cbor:",toarray"`
+		Worker tasks.NodeID
+		Items  []Grant
+		OneIn  int
+	}
+	// Provisional ends tasks of an adaptive job, until it is over: durable before it takes effect. Round is the one the
+	// verdicts were reached in. The workers of Known leases know the outcome already.
+	Provisional struct {
+		_     struct{} `cbor:",toarray"`
+		Round int
+		Items []Decision
+		Known []tasks.LeaseID
+	}
+	// Disproved says that a worker is proven to have lied: durable before it takes effect. Cleared takes that back for
+	// the future.
+	Disproved struct {
+		_      struct{} `cbor:",toarray"`
+		Worker tasks.NodeID
+	}
+	Cleared struct {
+		_      struct{} `cbor:",toarray"`
+		Worker tasks.NodeID
+	}
 	// Returned says that a worker handed a lease back.
 	Returned struct {
 		_      struct{} `cbor:",toarray"`
@@ -134,6 +160,9 @@ type Decision struct {
 	Root     dag.CID
 	Bytes    int64
 	Replicas []Settled
+	// Not written down: the round it was reached in, and the leases whose workers know the outcome already.
+	Round int             `cbor:"-"`
+	Known []tasks.LeaseID `cbor:"-"`
 }
 
 // Settled is what became of one replica.
@@ -144,6 +173,7 @@ type Settled struct {
 	Outcome    tasks.Outcome
 	WallMillis int64
 	CPUMillis  int64
+	Root       dag.CID `cbor:"-"` // of its own result
 }
 
 // The events that are not logged, because they come again by themselves after a restart.
@@ -215,6 +245,10 @@ func (*Unmerged) tag() uint64     { return 10 }
 func (*Done) tag() uint64         { return 11 }
 func (*Ended) tag() uint64        { return 12 }
 func (*Placed) tag() uint64       { return 13 }
+func (*Sole) tag() uint64         { return 14 }
+func (*Provisional) tag() uint64  { return 15 }
+func (*Disproved) tag() uint64    { return 16 }
+func (*Cleared) tag() uint64      { return 17 }
 func (Composed) tag() uint64      { return notLogged }
 func (Heartbeat) tag() uint64     { return notLogged }
 func (Committed) tag() uint64     { return notLogged }
@@ -232,7 +266,7 @@ func (Tick) tag() uint64          { return notLogged }
 // Durable reports whether the event must be on stable storage before it is folded.
 func Durable(ev Event) bool {
 	switch ev.(type) {
-	case *Accepted, *Verdicts, *Merged, *Done, *Ended:
+	case *Accepted, *Verdicts, *Provisional, *Disproved, *Merged, *Done, *Ended:
 		return true
 	}
 	return false
@@ -266,6 +300,14 @@ func blank(tag uint64) Event {
 		return new(Ended)
 	case 13:
 		return new(Placed)
+	case 14:
+		return new(Sole)
+	case 15:
+		return new(Provisional)
+	case 16:
+		return new(Disproved)
+	case 17:
+		return new(Cleared)
 	}
 	return nil
 }

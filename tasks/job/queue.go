@@ -18,6 +18,11 @@ func (f *fifo) pop() {
 	}
 }
 
+// swap puts the task n places behind the front there.
+func (f *fifo) swap(n int) {
+	f.items[f.head], f.items[f.head+n] = f.items[f.head+n], f.items[f.head]
+}
+
 func (f *fifo) empty() bool { return f.head == len(f.items) }
 func (f *fifo) front() Ref  { return f.items[f.head] }
 

@@ -7,14 +7,17 @@ import (
 )
 
 // grant records a lease that was given.
-func (s *State) grant(id tasks.NodeID, g *Grant, now int64) {
+func (s *State) grant(id tasks.NodeID, g *Grant, now int64) { s.grantAs(id, g, 0, now) }
+
+// grantAs is grant; sole, if not zero, says that the result may be accepted alone and how seldom it is audited.
+func (s *State) grantAs(id tasks.NodeID, g *Grant, sole uint16, now int64) {
 	t := s.at(g.Task)
 	if t != nil && t.phase == blocked && s.composes(&s.stages[g.Task.Stage]) {
 		// A replay: the inputs had been composed then, and are composed again before the next grant.
 		t.phase = open
 		s.stages[g.Task.Stage].open++
 	}
-	if t == nil || t.phase != open {
+	if t == nil || !t.phase.active() {
 		return
 	}
 	if _, twice := s.leases[g.Lease]; twice {
@@ -38,7 +41,9 @@ func (s *State) grant(id tasks.NodeID, g *Grant, now int64) {
 		s.workers[w].used = true
 		s.used++
 	}
+	t.reps[len(t.reps)-1].sole = sole
 	s.granted++
+	s.release(false)
 	s.timers.push(timer{g.Expiry, g.Task, uint16(g.Attempt)})
 	s.requeue(g.Task, t)
 }
@@ -48,7 +53,7 @@ func (s repState) again() bool { return s == lapsed || s == returned || s == can
 
 // requeue gives a task that wants replicas a valid place in the queue, and takes it from one that does not.
 func (s *State) requeue(ref Ref, t *task) {
-	if t.phase != open || t.fresh {
+	if !t.phase.active() || t.fresh {
 		return
 	}
 	if s.wants(t) == 0 {
@@ -62,7 +67,7 @@ func (s *State) requeue(ref Ref, t *task) {
 
 // wants returns how many more replicas an open task should be granted now.
 func (s *State) wants(t *task) int {
-	if t.phase != open {
+	if !t.phase.active() || t.late > 0 {
 		return 0
 	}
 	b := s.count(t)
@@ -78,11 +83,18 @@ func (s *State) wants(t *task) int {
 		}
 	}
 	// With a quorum for one root and no verdict, as many speak for another: one more must decide.
-	return max(0, min(max(s.k()-most, 1)-coming, s.n()-used))
+	return max(0, min(max(s.need(t)-most, 1)-coming, s.n()-used))
 }
 
 // agreed asks package verify whether the task's replicas make a verdict.
-func (s *State) agreed(t *task) (dag.CID, bool) {
+func (s *State) agreed(t *task, need int) (dag.CID, bool) {
+	if !s.vouched(t, need) {
+		need = s.k()
+	}
+	p := verify.Policy{K: need, N: s.n()}
+	if s.adaptive() {
+		p.Lead = lead
+	}
 	var room [4]verify.Replica
 	list := room[:0]
 	for i := range t.reps {
@@ -90,7 +102,7 @@ func (s *State) agreed(t *task) (dag.CID, bool) {
 		p := &s.places[r.place]
 		list = append(list, verify.Replica{Lease: r.lease, Worker: s.workers[r.worker].id, Group: p.Group, Account: p.Account, State: r.state.verify(), Root: r.root})
 	}
-	d := verify.Decide(verify.Policy{K: s.k(), N: s.n()}, tasks.Bitwise, list, nil)
+	d := verify.Decide(p, tasks.Bitwise, list, nil)
 	return d.Root, d.Action == verify.Accept
 }
 
@@ -132,7 +144,7 @@ func (s repState) outcome() tasks.Outcome {
 
 func (s *State) commit(ev Committed, now int64, a *Actions) {
 	ref, t, r := s.find(ev.Worker, ev.Commit.Lease)
-	if r == nil || t.phase != open {
+	if r == nil || !t.phase.active() {
 		return
 	}
 	if r.state == asked && r.commit == ev.Commit.Hash { // it came back and did not hear the question: ask again in time
@@ -149,7 +161,7 @@ func (s *State) commit(ev Committed, now int64, a *Actions) {
 
 func (s *State) reveal(ev Revealed, now int64, a *Actions) {
 	ref, t, r := s.find(ev.Worker, ev.Reveal.Lease)
-	if r == nil || r.state != asked || t.phase != open {
+	if r == nil || r.state != asked || !t.phase.active() {
 		return
 	}
 	v := ev.Reveal
@@ -182,7 +194,7 @@ func (s *State) clock(ref Ref, r *replica, due int64) {
 
 func (s *State) check(ev *Checked, now int64, a *Actions) {
 	t := s.at(ev.Task)
-	if t == nil || t.phase != open {
+	if t == nil || !t.phase.active() {
 		return
 	}
 	named := func(list []tasks.LeaseID, l tasks.LeaseID) bool {
@@ -210,7 +222,7 @@ func (s *State) check(ev *Checked, now int64, a *Actions) {
 
 func (s *State) giveBack(ev *Returned, now int64, a *Actions) {
 	ref, t, r := s.find(ev.Worker, ev.Lease)
-	if r == nil || t.phase != open || r.state >= good {
+	if r == nil || !t.phase.active() || r.state >= good {
 		return
 	}
 	switch {
@@ -239,7 +251,7 @@ func (s *State) giveBack(ev *Returned, now int64, a *Actions) {
 
 // advance moves an open task on as far as it can go.
 func (s *State) advance(ref Ref, t *task, now int64, a *Actions) {
-	if t.phase != open {
+	if !t.phase.active() {
 		return
 	}
 	var live, have, waiting, unchecked, away int
@@ -259,9 +271,9 @@ func (s *State) advance(ref Ref, t *task, now int64, a *Actions) {
 		}
 	}
 	b := s.count(t)
-	most := b.votes()
-	if waiting+unchecked == 0 && most >= s.k() {
-		if root, ok := s.agreed(t); ok {
+	most, need := b.votes(), s.need(t)
+	if waiting+unchecked == 0 && most >= need {
+		if root, ok := s.agreed(t, need); ok {
 			s.decide(ref, t, root, a)
 			return
 		}
@@ -270,7 +282,7 @@ func (s *State) advance(ref Ref, t *task, now int64, a *Actions) {
 	case waiting > 0:
 	case unchecked > 0:
 		s.askCheck(ref, t, a)
-	case have > 0 && (have >= s.k()-most || live+away == 0 && s.wants(t) == 0):
+	case have > 0 && (have >= need-most || live+away == 0 && s.wants(t) == 0):
 		// Enough have committed. Whoever has not must not be able to any more before the first root is named.
 		for i := range t.reps {
 			r := &t.reps[i]
@@ -287,7 +299,7 @@ func (s *State) advance(ref Ref, t *task, now int64, a *Actions) {
 				s.clock(ref, r, now+DeliveryMillis)
 			}
 		}
-	case have+live+away == 0 && s.wants(t) == 0:
+	case have+live+away == 0 && t.late == 0 && s.wants(t) == 0:
 		s.fail(s.stuck(ref, t), a)
 	}
 	if int(t.tries) >= s.maxTries() && live+have+waiting+unchecked+away == 0 {
@@ -346,8 +358,10 @@ func (s *State) askCheck(ref Ref, t *task, a *Actions) {
 
 // decide asks for the verdict to be made durable.
 func (s *State) decide(ref Ref, t *task, root dag.CID, a *Actions) {
-	t.phase, t.seq = deciding, 0
-	d := Decision{Task: ref, Root: root, Replicas: make([]Settled, 0, len(t.reps))}
+	if t.phase, t.seq = deciding, 0; t.root.Defined() {
+		t.phase = judging
+	}
+	d := Decision{Task: ref, Root: root, Round: s.round, Replicas: make([]Settled, 0, len(t.reps))}
 	b, counted := s.count(t), 0
 	for i := range t.reps {
 		r := &t.reps[i]
@@ -363,7 +377,13 @@ func (s *State) decide(ref Ref, t *task, root dag.CID, a *Actions) {
 		case r.state.again():
 			continue
 		}
+		if r.told && o == tasks.Accepted {
+			d.Known = append(d.Known, r.lease)
+		}
 		d.Replicas = append(d.Replicas, Settled{Worker: s.workers[r.worker].id, Lease: r.lease, Outcome: o, WallMillis: r.wall, CPUMillis: r.cpu})
+		if s.adaptive() {
+			d.Replicas[len(d.Replicas)-1].Root = r.root
+		}
 		if b.counts(i) { // the replicas that count come first: their workers are the voters
 			last := len(d.Replicas) - 1
 			d.Replicas[counted], d.Replicas[last] = d.Replicas[last], d.Replicas[counted]
@@ -376,7 +396,7 @@ func (s *State) decide(ref Ref, t *task, root dag.CID, a *Actions) {
 // verdict ends a task. It is also what a replay finds, when none of the commits and reveals before it are known.
 func (s *State) verdict(d *Decision, a *Actions) {
 	t := s.at(d.Task)
-	if t == nil || t.phase == done || !d.Root.Defined() {
+	if t == nil || t.phase.has() || !d.Root.Defined() || s.adaptive() {
 		return
 	}
 	st := &s.stages[d.Task.Stage]
@@ -434,9 +454,15 @@ func (s *State) Pick(id tasks.NodeID, at Place) (Ref, bool) {
 		return Ref{}, false
 	}
 	w := s.intern(id)
+	if s.workers[w].lied {
+		return Ref{}, false
+	}
+	if s.fresh.empty() {
+		s.release(true) // nothing is left for audits to hide among
+	}
 	stale := func(e entry) bool {
 		t := s.at(e.ref)
-		return t.seq != e.seq || t.phase != open
+		return t.seq != e.seq || !t.phase.active()
 	}
 	if s.partial.trim(stale); len(s.partial.items) > max(s.partial.limit, 4096) {
 		s.partial.compact(stale)
@@ -450,6 +476,10 @@ func (s *State) Pick(id tasks.NodeID, at Place) (Ref, bool) {
 		}
 	}
 	for !s.fresh.empty() {
+		if s.adaptive() && s.mixed != s.granted+1 { // in no order, so that a place in it does not tell an audit
+			s.mixed = s.granted + 1
+			s.fresh.swap(int(s.draw("next", uint64(s.granted)) % uint64(len(s.fresh.items)-s.fresh.head)))
+		}
 		r := s.fresh.front()
 		if t := s.at(r); t.phase == open && t.fresh {
 			return r, true
@@ -481,7 +511,7 @@ func (s *State) bar(w uint32, at *Place, ref Ref) tasks.Code {
 
 // Bar says why a worker at a place may not have a replica of a task, or "" if it may.
 func (s *State) Bar(id tasks.NodeID, at Place, ref Ref) tasks.Code {
-	if t := s.at(ref); t == nil || t.phase != open {
+	if t := s.at(ref); t == nil || !t.phase.active() {
 		return tasks.NoTasksLeft
 	}
 	return s.bar(s.intern(id), &at, ref)

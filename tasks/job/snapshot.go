@@ -8,6 +8,7 @@ import (
 	"kith/storage/dag"
 	"kith/tasks"
 	"kith/tasks/merge"
+	"kith/tasks/verify"
 )
 
 // ErrSnapshot: the bytes are not a job's snapshot.
@@ -30,6 +31,7 @@ type snapshot struct {
 	Merges   int             `cbor:"merges"`
 	Granted  int64           `cbor:"granted"`
 	Verdicts int64           `cbor:"verdicts"`
+	Round    int             `cbor:"round,omitempty"`
 }
 
 type snapStage struct {
@@ -47,6 +49,8 @@ type snapTask struct {
 	Index int       `cbor:"i"`
 	Tries int       `cbor:"tries"`
 	Reps  []snapRep `cbor:"reps"`
+	Late  int64     `cbor:"late,omitempty"`
+	Audit bool      `cbor:"audit,omitempty"` // its output is provisional
 }
 
 type snapRep struct {
@@ -58,6 +62,8 @@ type snapRep struct {
 	Code    tasks.Code    `cbor:"code"`
 	At      int64         `cbor:"at"`
 	Due     int64         `cbor:"due"`
+	Sole    int           `cbor:"sole,omitempty"`
+	Told    bool          `cbor:"told,omitempty"`
 }
 
 type snapWorker struct {
@@ -65,6 +71,14 @@ type snapWorker struct {
 	Used  bool         `cbor:"used"`
 	Place Place        `cbor:"place"`
 	Tally [7]int       `cbor:"tally"`
+	Trust *snapTrust   `cbor:"trust,omitempty"`
+}
+
+// snapTrust is what an adaptive job keeps of a worker: State.workers has the fields.
+type snapTrust struct {
+	_                                       struct{} `cbor:",toarray"`
+	Lied                                    bool
+	Sole, Audits, Length, Block, Left, Next int
 }
 
 func packRoots(n int, root func(int) dag.CID) []byte {
@@ -100,7 +114,7 @@ func unpackRoots(b []byte, n int) ([]dag.CID, error) {
 func (s *State) Encode() []byte {
 	out := snapshot{
 		Job: s.job, Secret: s.secret, Phase: s.phase, Reason: s.reason, Result: s.result, Parts: s.nparts, HasIn: s.hasIn,
-		Merges: s.merges, Granted: s.granted, Verdicts: s.verdicts,
+		Merges: s.merges, Granted: s.granted, Verdicts: s.verdicts, Round: s.round,
 	}
 	if s.hasIn {
 		out.Inputs = packRoots(len(s.parts), func(i int) dag.CID { return s.parts[i] })
@@ -112,7 +126,11 @@ func (s *State) Encode() []byte {
 	for i := range s.workers {
 		w := &s.workers[i]
 		t := &w.tally
-		out.Workers = append(out.Workers, snapWorker{w.id, w.used, s.places[w.place], [7]int{t.Accepted, t.Outvoted, t.Forged, t.Withheld, t.Lapsed, t.Returned, t.Cancelled}})
+		v := snapWorker{ID: w.id, Used: w.used, Place: s.places[w.place], Tally: [7]int{t.Accepted, t.Outvoted, t.Forged, t.Withheld, t.Lapsed, t.Returned, t.Cancelled}}
+		if s.adaptive() {
+			v.Trust = &snapTrust{Lied: w.lied, Sole: w.sole, Audits: w.audits, Length: w.length, Block: w.block, Left: w.left, Next: w.at}
+		}
+		out.Workers = append(out.Workers, v)
 	}
 	for i := range s.stages {
 		st := &s.stages[i]
@@ -127,7 +145,7 @@ func (s *State) Encode() []byte {
 		for j := range st.tasks {
 			t := &st.tasks[j]
 			v.Bytes = binary.AppendVarint(v.Bytes, t.bytes)
-			if t.phase != done && t.tries > 0 {
+			if t.phase != done && (t.tries > 0 || t.phase.has()) {
 				v.Open = append(v.Open, s.encodeTask(j, t))
 			}
 		}
@@ -144,14 +162,14 @@ func (s *State) Encode() []byte {
 }
 
 func (s *State) encodeTask(index int, t *task) snapTask {
-	v := snapTask{Index: index, Tries: int(t.tries)}
+	v := snapTask{Index: index, Tries: int(t.tries), Late: t.late, Audit: t.phase.has()}
 	for i := range t.reps {
 		r := &t.reps[i]
 		to := r.state
-		if to <= good {
+		if to <= good && !(r.told && r.root == t.root) {
 			to = granted
 		}
-		v.Reps = append(v.Reps, snapRep{r.lease, s.places[r.place], int(r.worker), int(r.attempt), int(to), r.code, r.at, r.until})
+		v.Reps = append(v.Reps, snapRep{r.lease, s.places[r.place], int(r.worker), int(r.attempt), int(to), r.code, r.at, r.until, int(r.sole), r.told})
 	}
 	return v
 }
@@ -164,7 +182,7 @@ func Restore(b []byte) (*State, error) {
 	}
 	s := &State{
 		job: in.Job, secret: in.Secret, phase: in.Phase, reason: in.Reason, result: in.Result, nparts: in.Parts, hasIn: in.HasIn,
-		merges: in.Merges, granted: in.Granted, verdicts: in.Verdicts,
+		merges: in.Merges, granted: in.Granted, verdicts: in.Verdicts, round: in.Round,
 	}
 	s.init()
 	bad := func(what string) error { return fmt.Errorf("%w: %s", ErrSnapshot, what) }
@@ -180,6 +198,13 @@ func Restore(b []byte) (*State, error) {
 		s.workers[i].used, s.workers[i].place = w.Used, s.internPlace(w.Place)
 		if w.Used {
 			s.used++
+		}
+		if t := w.Trust; t != nil {
+			if t.Sole < 0 || t.Audits < 0 || t.Length < 0 || t.Block < 0 || t.Left < 0 || t.Next < 0 {
+				return nil, bad("what is kept of a worker")
+			}
+			x := &s.workers[i]
+			x.lied, x.sole, x.audits, x.length, x.block, x.left, x.at = t.Lied, t.Sole, t.Audits, t.Length, t.Block, t.Left, t.Next
 		}
 	}
 	if s.hasIn && !s.phase.Over() {
@@ -325,8 +350,18 @@ func (s *State) restoreOpen(i int, list []snapTask) error {
 			return fmt.Errorf("%w: open task %s", ErrSnapshot, ref)
 		}
 		t.tries = uint16(v.Tries)
-		if len(v.Reps) == 0 || t.phase == done {
+		if v.Audit && (!s.adaptive() || t.phase != done || len(v.Reps) == 0) || v.Late < 0 {
+			return fmt.Errorf("%w: audited task %s", ErrSnapshot, ref)
+		}
+		if len(v.Reps) == 0 || t.phase == done && !v.Audit {
 			continue
+		}
+		if v.Audit {
+			t.phase, t.late = auditing, v.Late
+			s.stages[i].trials++
+			if t.late > 0 {
+				s.late = append(s.late, ref)
+			}
 		}
 		if t.phase == blocked { // a reduce task in progress; its inputs are composed again before the next grant
 			t.phase = open
@@ -334,13 +369,20 @@ func (s *State) restoreOpen(i int, list []snapTask) error {
 		}
 		t.fresh = false
 		for _, r := range v.Reps {
-			if r.Worker < 0 || r.Worker >= len(s.workers) || r.State < 0 || r.State > int(cancelled) || r.Attempt < 0 || r.Attempt > wireTries {
+			if r.Worker < 0 || r.Worker >= len(s.workers) || r.State < 0 || r.State > int(cancelled) || r.Attempt < 0 || r.Attempt > restingAttempt+verify.MaxN || r.Sole < 0 || r.Sole > wireTries {
 				return fmt.Errorf("%w: replica of task %s", ErrSnapshot, ref)
 			}
 			t.reps = append(t.reps, replica{
 				lease: r.Lease, worker: uint32(r.Worker), place: s.internPlace(r.Place), attempt: uint16(r.Attempt), state: repState(r.State),
-				code: r.Code, at: r.At, due: r.Due, until: r.Due,
+				code: r.Code, at: r.At, due: r.Due, until: r.Due, sole: uint16(r.Sole), told: r.Told,
 			})
+			if repState(r.State) <= good && repState(r.State) != granted {
+				last := &t.reps[len(t.reps)-1]
+				if !v.Audit || repState(r.State) != good {
+					return fmt.Errorf("%w: replica of task %s", ErrSnapshot, ref)
+				}
+				last.root, last.bytes = t.root, t.bytes
+			}
 			if repState(r.State) == granted {
 				s.leases[r.Lease] = ref
 				s.workers[r.Worker].live++

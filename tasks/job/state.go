@@ -54,6 +54,9 @@ type State struct {
 	timers  timers
 	checked int64 // when stragglers were last looked for, Unix milliseconds
 	ending  bool  // Finish or End was asked for and has not come back
+	round   int   // how often accepted work was taken back
+	late    []Ref // audits that wait for their time
+	mixed   int64 // grants so far, plus one, when State.fresh was last mixed
 	// Counts that only grow, kept over a restart as far as the log knows them.
 	granted  int64
 	verdicts int64
@@ -71,6 +74,7 @@ type stage struct {
 	outputs []dag.CID // of a gather: one root a part
 	have    int       // of outputs
 	turns   ring      // turnaround of replicas
+	trials  int       // done tasks that are being audited
 }
 
 // phase of a task.
@@ -81,6 +85,8 @@ const (
 	open                      // replicas are wanted, at work or being compared
 	deciding                  // the verdict is on its way to the disk
 	done
+	auditing // has an output, and replicas are wanted, at work or being compared
+	judging  // so, and the verdict is on its way to the disk
 )
 
 // task is one task of a stage.
@@ -95,6 +101,7 @@ type task struct {
 	id        tasks.TaskID // then too
 	root      dag.CID
 	bytes     int64
+	late      int64 // of an audit: the count of grants from which on it is offered
 }
 
 // repState is where a replica stands.
@@ -127,9 +134,11 @@ type replica struct {
 	code    tasks.Code // of a failed one
 	spare   bool       // counts as missing: a straggler, or its session is gone
 	running bool
-	at      int64 // granted, Unix milliseconds
-	due     int64 // when the clock of this state ends
-	until   int64 // when it ends unless the session is lost
+	told    bool   // its worker knows the outcome: an audit begins with it
+	sole    uint16 // may be accepted alone, and one in so many is audited; 0: it may not
+	at      int64  // granted, Unix milliseconds
+	due     int64  // when the clock of this state ends
+	until   int64  // when it ends unless the session is lost
 	commit  [32]byte
 	root    dag.CID
 	digest  [32]byte
@@ -150,6 +159,13 @@ type worker struct {
 	live   int    // replicas in a state that still needs this worker
 	cursor int    // entries of State.partial before it are not for this worker
 	tally  Tally
+	lied   bool // proven: no vote of it counts
+	sole   int  // results accepted alone
+	audits int  // of them looked at again
+	length int  // of the blocks that they are audited by
+	block  int  // number of the present block
+	left   int  // results until it ends
+	at     int  // its audited result, counted from the end
 }
 
 // Tally counts what became of a worker's replicas in one job.
@@ -288,7 +304,7 @@ func (s *State) CommitOf(id tasks.NodeID, lease tasks.LeaseID) ([32]byte, bool) 
 
 // Output returns the accepted root of a task, or an undefined one.
 func (s *State) Output(r Ref) dag.CID {
-	if t := s.at(r); t != nil && t.phase == done {
+	if t := s.at(r); t != nil && t.phase.has() {
 		return t.root
 	}
 	return dag.CID{}
@@ -341,7 +357,7 @@ func (s *State) Attempt(r Ref) int { return int(s.at(r).tries) }
 
 // HasOpen reports whether some task may want a replica; Pick then says whether it is one for a given worker.
 func (s *State) HasOpen() bool {
-	return s.phase == Running && !s.ending && (!s.fresh.empty() || len(s.partial.items) > 0)
+	return s.phase == Running && !s.ending && (!s.fresh.empty() || len(s.partial.items) > 0 || len(s.late) > 0)
 }
 
 // Backlog returns about how many leases the job could give out if there were workers enough; never too few.

@@ -55,14 +55,25 @@ func (s *State) Step(ev Event, now int64, a *Actions) {
 			s.settle(ref, t, r, lapsed, a)
 			s.advance(ref, t, now, a)
 		}
+	case *Sole:
+		for i := range ev.Items {
+			s.grantAs(ev.Worker, &ev.Items[i], uint16(min(max(ev.OneIn, 1), wireTries)), now)
+		}
+	case *Provisional:
+		s.provisional(ev, now, a)
+	case *Disproved:
+		s.disprove(ev.Worker, now, a)
+	case *Cleared:
+		if w, ok := s.byID[ev.Worker]; ok {
+			s.workers[w].lied = false
+		}
 	case *Verdicts:
 		for i := range ev.Items {
 			s.verdict(&ev.Items[i], a)
 		}
 	case Undecided:
-		if t := s.at(ev.Task); t != nil && t.phase == deciding {
-			t.phase = open
-			s.advance(ev.Task, t, now, a)
+		if t := s.at(ev.Task); t != nil {
+			s.undecide(ev.Task, t, now, a)
 		}
 	case *Reopened:
 		s.reopen(ev.Task, a)
@@ -116,10 +127,10 @@ func (s *State) fail(r tasks.Reason, a *Actions) {
 // forget drops what a job that is over needs no more.
 func (s *State) forget() {
 	s.leases = map[tasks.LeaseID]Ref{}
-	s.fresh, s.partial, s.timers, s.parts, s.tree = fifo{}, queue{}, nil, nil, nil
+	s.fresh, s.partial, s.timers, s.parts, s.tree, s.late = fifo{}, queue{}, nil, nil, nil, nil
 	for i := range s.stages {
 		st := &s.stages[i]
-		st.tasks, st.voters, st.outputs, st.open = nil, nil, nil, 0
+		st.tasks, st.voters, st.outputs, st.open, st.trials = nil, nil, nil, 0, 0
 	}
 	for i := range s.workers {
 		s.workers[i].live = 0
@@ -258,7 +269,7 @@ func (s *State) ready(st *stage, j int) bool {
 			if in.have != len(in.outputs) {
 				return false
 			}
-		} else if j >= len(in.tasks) || in.tasks[j].phase != done {
+		} else if j >= len(in.tasks) || !in.tasks[j].phase.has() {
 			return false
 		}
 	}
@@ -277,7 +288,7 @@ func (st *stage) complete() bool {
 	if st.Mode == tasks.Gather {
 		return st.have == st.size
 	}
-	return st.done == st.size
+	return st.done == st.size && st.trials == 0
 }
 
 // roots returns the outputs of a complete stage in order.
@@ -368,6 +379,10 @@ func (s *State) issue(steps []merge.Step, err error, a *Actions) {
 			a.Merge = append(a.Merge, m)
 		}
 	}
+	if s.adaptive() {
+		s.finishing(a)
+		return
+	}
 	if root, ok := s.tree.Result(); ok && !s.ending {
 		s.ending = true
 		a.Finish = &Done{Root: root}
@@ -397,7 +412,7 @@ func (s *State) unmerged(a *Actions) {
 	clear(s.merging)
 	last := &s.stages[len(s.stages)-1]
 	for i := range last.tasks {
-		if last.tasks[i].phase == done {
+		if last.tasks[i].phase.has() {
 			steps, err := s.tree.Accept(i, last.tasks[i].root)
 			s.issue(steps, err, a)
 		}
@@ -418,8 +433,18 @@ func (s *State) reopen(r Ref, a *Actions) {
 		return
 	}
 	t := s.at(r)
-	if t == nil || t.phase != done {
+	if t == nil || !t.phase.has() {
 		return
+	}
+	if s.adaptive() { // its replicas may be under way
+		for i := range t.reps {
+			if rep := &t.reps[i]; rep.state < good {
+				s.settle(r, t, rep, cancelled, a)
+			}
+		}
+		if t.phase != done {
+			st.trials--
+		}
 	}
 	lastStage := r.Stage == len(s.stages)-1
 	*t = task{phase: blocked, tries: t.tries}

@@ -56,6 +56,9 @@ type Replica struct {
 type Policy struct {
 	K int // agreeing replicas
 	N int // executions at most
+	// Lead is by how many independent replicas the winners must outnumber the largest party against them, if there is
+	// one. It is waived when no execution is left. 0: K are enough.
+	Lead int
 }
 
 // Limits of a policy and of one task's history.
@@ -277,6 +280,9 @@ func (t *votes) accept(p Policy, agree func(a, b *Replica) bool) (Decision, bool
 			return Decision{}, false // as many say something else
 		}
 	}
+	if p.Lead > 1 && p.N > t.spent && most-t.against(agree, apart, won) < p.Lead {
+		return Decision{}, false
+	}
 	d := Decision{Action: Accept, Root: t.all[t.checked[bits.TrailingZeros32(won)]].Root, Spare: t.pending()}
 	for n, i := range t.checked {
 		if won&(1<<n) != 0 {
@@ -288,6 +294,20 @@ func (t *votes) accept(p Policy, agree func(a, b *Replica) bool) (Decision, bool
 	slices.Sort(d.Winners)
 	slices.Sort(d.Losers)
 	return d, true
+}
+
+// against is the most independent replicas that agree on something else than the winners; -MaxN if nobody does.
+func (t *votes) against(agree func(a, b *Replica) bool, apart []set, won set) int {
+	most := 0
+	cliques(t.edges(agree), func(c set) {
+		if c&won == 0 {
+			most = max(most, largest(apart, c))
+		}
+	})
+	if most == 0 {
+		return -MaxN // undisputed
+	}
+	return most
 }
 
 // earlier orders sets by their first members: votes.checked is sorted by root, so the first set has the smallest root.

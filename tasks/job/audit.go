@@ -1,0 +1,567 @@
+package job
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+
+	"kith/storage/dag"
+	"kith/tasks"
+)
+
+// Under tasks.Adaptive one result of a node that has earned it (Sole) is accepted alone, provisionally: until the job
+// ends, any such result may be looked at again. An audit is one more replica of a task whose output is already used; the
+// worker that gets it can see nothing that a first replica would not show it. What an audit or a later proof overturns is
+// done again, with everything that was made of it.
+
+// Adaptive replication.
+const (
+	// auditors is how many independent results confirm one that stood alone.
+	auditors = 2
+	// lead is by how much the winners of a disputed task must outnumber the other side.
+	lead = 2
+	// lateGrants bounds how many leases of the job are given out before an audit is, so that it comes among first
+	// replicas and not at the head of them.
+	lateGrants = 32
+	// restingAttempt numbers the votes that an audit begins with. They have no clock.
+	restingAttempt = 1 << 15
+)
+
+func (s *State) adaptive() bool { return s.job.Spec.Policy.Replication == tasks.Adaptive }
+
+// Round counts how often accepted work was taken back. A verdict that was reached in an earlier round is void.
+func (s *State) Round() int { return s.round }
+
+// has reports whether a task's output may be built upon.
+func (p taskPhase) has() bool { return p == done || p == auditing || p == judging }
+
+// active reports whether replicas of a task are wanted, at work or being compared.
+func (p taskPhase) active() bool { return p == open || p == auditing }
+
+// draw is a secret number, the same at every replay.
+func (s *State) draw(what string, words ...uint64) uint64 {
+	b := append([]byte("kith/draw/1"), s.secret[:]...)
+	b = append(b, what...)
+	for _, w := range words {
+		b = binary.BigEndian.AppendUint64(b, w)
+	}
+	h := sha256.Sum256(b)
+	return binary.BigEndian.Uint64(h[:8])
+}
+
+// Handle is the attempt number a lease of the task shows. Under adaptive replication it says nothing: a number that
+// counts would tell an audit from a first replica.
+func (s *State) Handle(r Ref) int {
+	try := s.Attempt(r)
+	if !s.adaptive() {
+		return try
+	}
+	return int(s.draw("handle", uint64(r.Stage), uint64(r.Index), uint64(try)) % wireTries)
+}
+
+// Alone reports whether a replica of the task may be granted with Sole: nobody else's may become a vote.
+func (s *State) Alone(r Ref) bool {
+	t := s.at(r)
+	if !s.adaptive() || t == nil || t.phase != open {
+		return false
+	}
+	for i := range t.reps {
+		if !t.reps[i].state.again() {
+			return false
+		}
+	}
+	return true
+}
+
+// need is how many independent results make a verdict on the task as it stands.
+func (s *State) need(t *task) int {
+	if !s.adaptive() {
+		return s.k()
+	}
+	if t.phase == auditing || t.phase == judging {
+		return max(auditors, s.k())
+	}
+	sole := false
+	var first dag.CID
+	for i := range t.reps {
+		r := &t.reps[i]
+		sole = sole || r.sole > 0 && r.state <= good && (r.state == good || !r.spare)
+		if r.state == good {
+			if first.Defined() && first != r.root {
+				return s.k()
+			}
+			first = r.root
+		}
+	}
+	if sole {
+		return 1
+	}
+	return s.k()
+}
+
+// vouched reports whether a result that may stand alone is there, when one is enough.
+func (s *State) vouched(t *task, need int) bool {
+	if need > 1 || s.k() == 1 {
+		return true
+	}
+	for i := range t.reps {
+		if t.reps[i].sole > 0 && t.reps[i].state == good {
+			return true
+		}
+	}
+	return false
+}
+
+// oneIn begins or goes on with a block of a worker's results that stand alone, exactly one of which is audited, and
+// reports whether it is this one.
+func (s *State) sampled(w uint32, length int) bool {
+	x := &s.workers[w]
+	if x.left == 0 {
+		x.block++
+		x.left = max(1, length)
+		x.at = int(s.draw("block"+string(x.id[:]), uint64(x.block)) % uint64(x.left))
+	}
+	x.left--
+	return x.left == x.at
+}
+
+// provisional folds verdicts of an adaptive job.
+func (s *State) provisional(ev *Provisional, now int64, a *Actions) {
+	if !s.adaptive() {
+		return
+	}
+	round := s.round
+	for i := range ev.Items {
+		d := &ev.Items[i]
+		t := s.at(d.Task)
+		if t == nil || !d.Root.Defined() || t.phase == done {
+			continue
+		}
+		if ev.Round != round || s.round != round || !s.rule(d, ev.Known, a) {
+			s.undecide(d.Task, t, now, a) // what it rested on was taken back since
+		}
+	}
+	if s.round != round {
+		s.renew(a)
+	}
+	s.finishing(a)
+}
+
+// renew asks again for everything the driver was at: what it makes of what was taken back is void.
+func (s *State) renew(a *Actions) {
+	if s.phase != Running {
+		return
+	}
+	for i := range s.stages {
+		s.stages[i].busy = false
+		for j := range s.stages[i].tasks {
+			s.stages[i].tasks[j].composing = false
+		}
+	}
+	a.Compose, a.Gather, a.Merge = nil, nil, nil
+	for i := range s.stages {
+		s.openStage(i, a)
+	}
+	clear(s.merging)
+	s.issue(s.tree.Pending(), nil, a)
+}
+
+// undecide takes a task back to where its replicas are compared.
+func (s *State) undecide(ref Ref, t *task, now int64, a *Actions) {
+	switch t.phase {
+	case deciding:
+		t.phase = open
+	case judging:
+		t.phase = auditing
+	default:
+		return
+	}
+	s.advance(ref, t, now, a)
+}
+
+// rule folds one verdict, and reports false if nobody it rests on may be believed.
+func (s *State) rule(d *Decision, known []tasks.LeaseID, a *Actions) bool {
+	t, st := s.at(d.Task), &s.stages[d.Task.Stage]
+	votes := st.voters[d.Task.Index*s.k() : (d.Task.Index+1)*s.k()]
+	var fresh []uint32
+	all := 0
+	for i := range d.Replicas {
+		if d.Replicas[i].Outcome != tasks.Accepted {
+			continue
+		}
+		w := s.intern(d.Replicas[i].Worker) + 1
+		if s.workers[w-1].lied {
+			continue
+		}
+		dup := false
+		for _, v := range fresh {
+			dup = dup || v == w
+		}
+		if !dup {
+			all++
+			if len(fresh) < len(votes) {
+				fresh = append(fresh, w)
+			}
+		}
+	}
+	if all == 0 {
+		return false
+	}
+	clear(votes)
+	copy(votes, fresh)
+	told := func(l tasks.LeaseID) bool {
+		for _, k := range known {
+			if k == l {
+				return true
+			}
+		}
+		return false
+	}
+	for i := range d.Replicas {
+		o := &d.Replicas[i]
+		if (o.Outcome == tasks.Accepted || o.Outcome == tasks.Outvoted) && o.Lease != (tasks.LeaseID{}) && !told(o.Lease) {
+			s.workers[s.intern(o.Worker)].tally.add(o.Outcome)
+		}
+	}
+	length := 0
+	var begin []replica
+	for i := range t.reps {
+		r := &t.reps[i]
+		if r.state < good {
+			s.workers[r.worker].live--
+			delete(s.leases, r.lease)
+		}
+		if r.sole > 0 && r.worker+1 == votes[0] {
+			length = int(r.sole)
+		}
+	}
+	if t.phase == blocked { // a replay of a task whose inputs were made for it
+		st.open++
+	}
+	was, changed := t.phase.has(), t.root != d.Root
+	if was {
+		st.trials--
+	} else {
+		st.open--
+		st.done++
+	}
+	lease := tasks.LeaseID{}
+	for i := range d.Replicas {
+		if d.Replicas[i].Outcome == tasks.Accepted && s.intern(d.Replicas[i].Worker)+1 == votes[0] {
+			lease = d.Replicas[i].Lease
+		}
+	}
+	inputs, id := t.inputs, t.id
+	*t = task{phase: done, tries: t.tries, root: d.Root, bytes: d.Bytes, inputs: inputs, id: id}
+	s.verdicts++
+	if was && changed {
+		s.round++
+		s.spoil(d.Task, a)
+	}
+	if all == 1 && s.k() > 1 {
+		w := votes[0] - 1
+		x := &s.workers[w]
+		x.sole++
+		if length > 0 {
+			x.length = length
+		}
+		if s.sampled(w, x.length) {
+			begin = append(begin, replica{lease: lease, worker: w, place: x.place, attempt: restingAttempt, state: good, root: d.Root, bytes: d.Bytes, told: true})
+			s.audit(d.Task, begin, true, a)
+		}
+	}
+	if !was || changed {
+		s.finishedTask(d.Task, a)
+	} else {
+		s.opened(d.Task.Stage, a)
+	}
+	return true
+}
+
+// audit begins to look at an accepted output again; votes are those for it that still count.
+func (s *State) audit(ref Ref, votes []replica, late bool, a *Actions) {
+	t, st := s.at(ref), &s.stages[ref.Stage]
+	for i := range votes {
+		s.workers[votes[i].worker].audits++
+	}
+	t.phase, t.reps, t.seq, t.fresh = auditing, votes, 0, false
+	st.trials++
+	if late {
+		t.late = s.granted + 1 + int64(s.draw("late", uint64(ref.Stage), uint64(ref.Index), uint64(t.tries))%lateGrants)
+		s.late = append(s.late, ref)
+	}
+	if s.composes(st) && t.inputs == nil && !t.composing {
+		var from []dag.CID
+		if st.Mode == tasks.Reduce {
+			from = s.stages[st.Inputs[0]].roots()
+		}
+		s.admit(ref, from, a)
+	}
+	s.requeue(ref, t)
+	a.Opened = true
+}
+
+// release queues the audits whose time has come, or all of them.
+func (s *State) release(all bool) {
+	kept := s.late[:0]
+	for _, ref := range s.late {
+		t := s.at(ref)
+		if t.phase == auditing && t.late > s.granted && !all {
+			kept = append(kept, ref)
+			continue
+		}
+		if t.phase == auditing {
+			t.late = 0
+			s.requeue(ref, t)
+		}
+	}
+	s.late = kept
+}
+
+// opened opens what waited for a stage's audits.
+func (s *State) opened(stage int, a *Actions) {
+	if !s.stages[stage].complete() {
+		return
+	}
+	for i := stage + 1; i < len(s.stages); i++ {
+		if st := &s.stages[i]; st.Mode != tasks.Map && st.Inputs[0] == stage {
+			s.openStage(i, a)
+		}
+	}
+}
+
+// disprove folds the proof that a worker lied: none of its votes counts any more. What rested on it alone is done again,
+// and what it helped to carry is looked at again.
+func (s *State) disprove(id tasks.NodeID, now int64, a *Actions) {
+	w := s.intern(id)
+	if !s.adaptive() || s.workers[w].lied || s.phase.Over() {
+		return
+	}
+	s.workers[w].lied = true
+	s.ending = false
+	s.round++
+	for i := range s.stages {
+		st := &s.stages[i]
+		for j := range st.tasks {
+			ref, t := Ref{Stage: i, Index: j}, &st.tasks[j]
+			switch t.phase {
+			case deciding:
+				t.phase = open
+			case judging:
+				t.phase = auditing
+			case done:
+				s.doubt(ref, w, a)
+				continue
+			}
+			if t.phase.active() {
+				s.silence(ref, t, w, a)
+			}
+		}
+	}
+	s.renew(a)
+	for i := range s.stages {
+		for j := range s.stages[i].tasks {
+			if t := &s.stages[i].tasks[j]; t.phase.active() && len(t.reps) > 0 {
+				s.advance(Ref{Stage: i, Index: j}, t, now, a)
+			}
+		}
+	}
+	s.finishing(a)
+}
+
+// doubt looks at an accepted output that a liar may have carried.
+func (s *State) doubt(ref Ref, liar uint32, a *Actions) {
+	st, t := &s.stages[ref.Stage], s.at(ref)
+	votes := st.voters[ref.Index*s.k() : (ref.Index+1)*s.k()]
+	mine := false
+	var rest []replica
+	for i, v := range votes {
+		switch {
+		case v == liar+1:
+			mine = true
+		case v != 0 && !s.workers[v-1].lied:
+			rest = append(rest, replica{
+				worker: v - 1, place: s.workers[v-1].place, attempt: uint16(restingAttempt + i), state: good, root: t.root, bytes: t.bytes, told: true,
+			})
+		}
+	}
+	switch {
+	case !mine:
+	case len(rest) == 0:
+		s.undo(ref, a)
+	default:
+		clear(votes)
+		for i := range rest {
+			votes[i] = rest[i].worker + 1
+		}
+		s.audit(ref, rest, false, a)
+	}
+}
+
+// silence takes a liar's replicas out of a task that has no verdict, or whose output is looked at again.
+func (s *State) silence(ref Ref, t *task, liar uint32, a *Actions) {
+	carried := false
+	for i := range t.reps {
+		r := &t.reps[i]
+		switch {
+		case r.worker != liar || r.state > good:
+		case r.state == good:
+			r.state = cancelled
+		default:
+			a.Cancel = append(a.Cancel, Asked{Worker: s.workers[liar].id, Lease: r.lease, Reason: tasks.Banned})
+			s.settle(ref, t, r, cancelled, a)
+		}
+	}
+	if t.phase != auditing {
+		t.seq = 0
+		s.requeue(ref, t)
+		return
+	}
+	for i := range t.reps {
+		carried = carried || t.reps[i].state == good && t.reps[i].root == t.root
+	}
+	if !carried {
+		s.undo(ref, a)
+		return
+	}
+	votes := s.stages[ref.Stage].voters[ref.Index*s.k() : (ref.Index+1)*s.k()]
+	clear(votes)
+	for i, n := 0, 0; i < len(t.reps) && n < len(votes); i++ {
+		if r := &t.reps[i]; r.state == good && r.root == t.root {
+			votes[n] = r.worker + 1
+			n++
+		}
+	}
+	t.seq = 0
+	s.requeue(ref, t)
+}
+
+// undo takes a task back to where it waits for its inputs, whatever it had, and so everything that was made of its
+// output.
+func (s *State) undo(ref Ref, a *Actions) {
+	st, t := &s.stages[ref.Stage], s.at(ref)
+	for i := range t.reps {
+		if r := &t.reps[i]; r.state < good {
+			a.Cancel = append(a.Cancel, Asked{Worker: s.workers[r.worker].id, Lease: r.lease, Reason: tasks.NoTasksLeft})
+			s.settle(ref, t, r, cancelled, a)
+		}
+	}
+	had := t.phase.has()
+	switch {
+	case had:
+		st.done--
+		if t.phase != done {
+			st.trials--
+		}
+	case t.phase != blocked:
+		st.open--
+	}
+	clear(st.voters[ref.Index*s.k() : (ref.Index+1)*s.k()])
+	keep := task{phase: blocked, tries: t.tries}
+	if had || t.phase == blocked {
+		keep.inputs, keep.id = nil, tasks.TaskID{}
+	}
+	*t = keep
+	if had {
+		s.spoil(ref, a)
+	}
+}
+
+// spoil undoes what was made of a task's output.
+func (s *State) spoil(ref Ref, a *Actions) {
+	last := len(s.stages) - 1
+	if ref.Stage == last {
+		s.ending = false
+		s.unmerged(a)
+		return
+	}
+	for i := ref.Stage + 1; i <= last; i++ {
+		st := &s.stages[i]
+		reads := false
+		for _, from := range st.Inputs {
+			reads = reads || from == ref.Stage
+		}
+		if !reads {
+			continue
+		}
+		if st.Mode == tasks.Gather {
+			clear(st.outputs)
+			st.have, st.busy = 0, false
+			s.spoil(Ref{Stage: i, Index: -1}, a)
+			continue
+		}
+		for j := range st.tasks {
+			whole := ref.Index < 0 || st.Mode != tasks.Map
+			if t := &st.tasks[j]; (whole || j == ref.Index) && (t.phase != blocked || t.inputs != nil || t.composing) {
+				s.undo(Ref{Stage: i, Index: j}, a)
+			}
+		}
+	}
+}
+
+// finishing ends the job once nothing is to be looked at again. A worker whose results stood alone and none of whose was
+// audited is audited once before, unless it is known for long.
+func (s *State) finishing(a *Actions) {
+	if !s.adaptive() || s.phase != Running || s.ending || s.tree == nil {
+		return
+	}
+	root, ok := s.tree.Result()
+	if !ok {
+		return
+	}
+	for i := range s.stages {
+		if s.stages[i].trials > 0 || s.stages[i].open > 0 {
+			return
+		}
+	}
+	if s.closing(a) {
+		return
+	}
+	s.ending = true
+	a.Finish = &Done{Root: root}
+}
+
+// wellKnown is the length of a block from which on a worker counts as known for long.
+const wellKnown = 16
+
+// closing begins the audits that are owed at the end, and reports whether there are any.
+func (s *State) closing(a *Actions) bool {
+	owed := map[uint32]Ref{}
+	least := map[uint32]uint64{}
+	for i := range s.workers {
+		if x := &s.workers[i]; x.sole > 0 && x.audits == 0 && !x.lied && x.length < wellKnown {
+			owed[uint32(i)] = Ref{Stage: -1}
+		}
+	}
+	if len(owed) == 0 {
+		return false
+	}
+	for i := range s.stages {
+		st := &s.stages[i]
+		for j := range st.tasks {
+			votes := st.voters[j*s.k() : (j+1)*s.k()]
+			if votes[0] == 0 || len(votes) > 1 && votes[1] != 0 {
+				continue
+			}
+			w := votes[0] - 1
+			if _, ok := owed[w]; !ok {
+				continue
+			}
+			if at := s.draw("closing", uint64(i), uint64(j)); owed[w].Stage < 0 || at < least[w] {
+				owed[w], least[w] = Ref{Stage: i, Index: j}, at
+			}
+		}
+	}
+	begun := false
+	for i := range s.workers {
+		ref, ok := owed[uint32(i)]
+		if !ok || ref.Stage < 0 {
+			continue
+		}
+		t := s.at(ref)
+		s.audit(ref, []replica{{
+			worker: uint32(i), place: s.workers[i].place, attempt: restingAttempt, state: good, root: t.root, bytes: t.bytes, told: true,
+		}}, false, a)
+		begun = true
+	}
+	return begun
+}
