@@ -19,9 +19,9 @@ const (
 	auditors = 2
 	// lead is by how much the winners of a disputed task must outnumber the other side.
 	lead = 2
-	// lateGrants bounds how many leases of the job are given out before an audit is, so that it comes among first
-	// replicas and not at the head of them.
-	lateGrants = 32
+	// lateGrants, and as many more for each worker, bounds how many leases of the job are given out before an audit is,
+	// so that it comes among first replicas and not at the head of what follows a verdict.
+	lateGrants = 4
 	// restingAttempt numbers the votes that an audit begins with. They have no clock.
 	restingAttempt = 1 << 15
 )
@@ -157,6 +157,10 @@ func (s *State) renew(a *Actions) {
 			s.stages[i].tasks[j].composing = false
 		}
 	}
+	if s.remerge {
+		s.remerge = false
+		s.unmerged(a)
+	}
 	a.Compose, a.Gather, a.Merge = nil, nil, nil
 	for i := range s.stages {
 		s.openStage(i, a)
@@ -286,7 +290,7 @@ func (s *State) audit(ref Ref, votes []replica, late bool, a *Actions) {
 	t.phase, t.reps, t.seq, t.fresh = auditing, votes, 0, false
 	st.trials++
 	if late {
-		t.late = s.granted + 1 + int64(s.draw("late", uint64(ref.Stage), uint64(ref.Index), uint64(t.tries))%lateGrants)
+		t.late = s.granted + 1 + int64(s.draw("late", uint64(ref.Stage), uint64(ref.Index), uint64(t.tries))%uint64(lateGrants*(s.used+1)))
 		s.late = append(s.late, ref)
 	}
 	if s.composes(st) && t.inputs == nil && !t.composing {
@@ -325,175 +329,6 @@ func (s *State) opened(stage int, a *Actions) {
 	for i := stage + 1; i < len(s.stages); i++ {
 		if st := &s.stages[i]; st.Mode != tasks.Map && st.Inputs[0] == stage {
 			s.openStage(i, a)
-		}
-	}
-}
-
-// disprove folds the proof that a worker lied: none of its votes counts any more. What rested on it alone is done again,
-// and what it helped to carry is looked at again.
-func (s *State) disprove(id tasks.NodeID, now int64, a *Actions) {
-	w := s.intern(id)
-	if !s.adaptive() || s.workers[w].lied || s.phase.Over() {
-		return
-	}
-	s.workers[w].lied = true
-	s.ending = false
-	s.round++
-	for i := range s.stages {
-		st := &s.stages[i]
-		for j := range st.tasks {
-			ref, t := Ref{Stage: i, Index: j}, &st.tasks[j]
-			switch t.phase {
-			case deciding:
-				t.phase = open
-			case judging:
-				t.phase = auditing
-			case done:
-				s.doubt(ref, w, a)
-				continue
-			}
-			if t.phase.active() {
-				s.silence(ref, t, w, a)
-			}
-		}
-	}
-	s.renew(a)
-	for i := range s.stages {
-		for j := range s.stages[i].tasks {
-			if t := &s.stages[i].tasks[j]; t.phase.active() && len(t.reps) > 0 {
-				s.advance(Ref{Stage: i, Index: j}, t, now, a)
-			}
-		}
-	}
-	s.finishing(a)
-}
-
-// doubt looks at an accepted output that a liar may have carried.
-func (s *State) doubt(ref Ref, liar uint32, a *Actions) {
-	st, t := &s.stages[ref.Stage], s.at(ref)
-	votes := st.voters[ref.Index*s.k() : (ref.Index+1)*s.k()]
-	mine := false
-	var rest []replica
-	for i, v := range votes {
-		switch {
-		case v == liar+1:
-			mine = true
-		case v != 0 && !s.workers[v-1].lied:
-			rest = append(rest, replica{
-				worker: v - 1, place: s.workers[v-1].place, attempt: uint16(restingAttempt + i), state: good, root: t.root, bytes: t.bytes, told: true,
-			})
-		}
-	}
-	switch {
-	case !mine:
-	case len(rest) == 0:
-		s.undo(ref, a)
-	default:
-		clear(votes)
-		for i := range rest {
-			votes[i] = rest[i].worker + 1
-		}
-		s.audit(ref, rest, false, a)
-	}
-}
-
-// silence takes a liar's replicas out of a task that has no verdict, or whose output is looked at again.
-func (s *State) silence(ref Ref, t *task, liar uint32, a *Actions) {
-	carried := false
-	for i := range t.reps {
-		r := &t.reps[i]
-		switch {
-		case r.worker != liar || r.state > good:
-		case r.state == good:
-			r.state = cancelled
-		default:
-			a.Cancel = append(a.Cancel, Asked{Worker: s.workers[liar].id, Lease: r.lease, Reason: tasks.Banned})
-			s.settle(ref, t, r, cancelled, a)
-		}
-	}
-	if t.phase != auditing {
-		t.seq = 0
-		s.requeue(ref, t)
-		return
-	}
-	for i := range t.reps {
-		carried = carried || t.reps[i].state == good && t.reps[i].root == t.root
-	}
-	if !carried {
-		s.undo(ref, a)
-		return
-	}
-	votes := s.stages[ref.Stage].voters[ref.Index*s.k() : (ref.Index+1)*s.k()]
-	clear(votes)
-	for i, n := 0, 0; i < len(t.reps) && n < len(votes); i++ {
-		if r := &t.reps[i]; r.state == good && r.root == t.root {
-			votes[n] = r.worker + 1
-			n++
-		}
-	}
-	t.seq = 0
-	s.requeue(ref, t)
-}
-
-// undo takes a task back to where it waits for its inputs, whatever it had, and so everything that was made of its
-// output.
-func (s *State) undo(ref Ref, a *Actions) {
-	st, t := &s.stages[ref.Stage], s.at(ref)
-	for i := range t.reps {
-		if r := &t.reps[i]; r.state < good {
-			a.Cancel = append(a.Cancel, Asked{Worker: s.workers[r.worker].id, Lease: r.lease, Reason: tasks.NoTasksLeft})
-			s.settle(ref, t, r, cancelled, a)
-		}
-	}
-	had := t.phase.has()
-	switch {
-	case had:
-		st.done--
-		if t.phase != done {
-			st.trials--
-		}
-	case t.phase != blocked:
-		st.open--
-	}
-	clear(st.voters[ref.Index*s.k() : (ref.Index+1)*s.k()])
-	keep := task{phase: blocked, tries: t.tries}
-	if had || t.phase == blocked {
-		keep.inputs, keep.id = nil, tasks.TaskID{}
-	}
-	*t = keep
-	if had {
-		s.spoil(ref, a)
-	}
-}
-
-// spoil undoes what was made of a task's output.
-func (s *State) spoil(ref Ref, a *Actions) {
-	last := len(s.stages) - 1
-	if ref.Stage == last {
-		s.ending = false
-		s.unmerged(a)
-		return
-	}
-	for i := ref.Stage + 1; i <= last; i++ {
-		st := &s.stages[i]
-		reads := false
-		for _, from := range st.Inputs {
-			reads = reads || from == ref.Stage
-		}
-		if !reads {
-			continue
-		}
-		if st.Mode == tasks.Gather {
-			clear(st.outputs)
-			st.have, st.busy = 0, false
-			s.spoil(Ref{Stage: i, Index: -1}, a)
-			continue
-		}
-		for j := range st.tasks {
-			whole := ref.Index < 0 || st.Mode != tasks.Map
-			if t := &st.tasks[j]; (whole || j == ref.Index) && (t.phase != blocked || t.inputs != nil || t.composing) {
-				s.undo(Ref{Stage: i, Index: j}, a)
-			}
 		}
 	}
 }

@@ -55,6 +55,7 @@ type State struct {
 	checked int64 // when stragglers were last looked for, Unix milliseconds
 	ending  bool  // Finish or End was asked for and has not come back
 	round   int   // how often accepted work was taken back
+	remerge bool  // the merge tree holds what was
 	late    []Ref // audits that wait for their time
 	mixed   int64 // grants so far, plus one, when State.fresh was last mixed
 	// Counts that only grow, kept over a restart as far as the log knows them.

@@ -27,10 +27,19 @@ type Entry struct {
 type Book struct {
 	records map[tasks.NodeID]Record
 	most    int
+
+	verdicts int64 // of all nodes
+	skills   map[skill]Standing
+	touched  map[skill]struct{} // since Changes
+	cases    []Case
+	newCases []Case // since Changes
+	lies     map[tasks.NodeID]Lie
 }
 
 // NewBook makes an empty book.
-func NewBook() *Book { return &Book{records: make(map[tasks.NodeID]Record), most: MaxNodes} }
+func NewBook() *Book {
+	return &Book{records: map[tasks.NodeID]Record{}, skills: map[skill]Standing{}, touched: map[skill]struct{}{}, lies: map[tasks.NodeID]Lie{}, most: MaxNodes}
+}
 
 // Get returns the record of a node as it stands at now; of a node never seen, the record of a newcomer.
 func (b *Book) Get(node tasks.NodeID, now int64) Record { return b.records[node].At(now) }

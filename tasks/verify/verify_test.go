@@ -37,7 +37,7 @@ func same(r Replica, like Replica, what string) Replica {
 }
 
 func TestDecide(t *testing.T) {
-	two, one := Policy{K: 2, N: 3}, Policy{K: 1, N: 2}
+	two, one, lead := Policy{K: 2, N: 3}, Policy{K: 1, N: 2}, Policy{K: 1, N: 5, Lead: 2}
 	var many []Replica
 	for i := range byte(MaxTries) {
 		many = append(many, rep(i, Lapsed, 0))
@@ -57,6 +57,18 @@ func TestDecide(t *testing.T) {
 		{"a hedge at work", two, []Replica{rep(1, Committed, 0), rep(2, Live, 0), rep(3, Committed, 0)}, Decision{Action: Wait, Spare: []int{1}}},
 		{"one revealed", two, []Replica{rep(1, Revealed, 0), rep(2, Committed, 0)}, Decision{Action: Check, Replicas: []int{0}}},
 		{"both revealed", two, []Replica{rep(1, Revealed, 0), rep(2, Revealed, 0)}, Decision{Action: Check, Replicas: []int{0, 1}}},
+		{"alone, undisputed", lead, []Replica{rep(1, Checked, 7)}, Decision{Action: Accept, Root: root(7), Winners: []int{0}}},
+		{"a lead of one", lead, []Replica{rep(1, Checked, 7), rep(2, Checked, 7), rep(3, Checked, 8)}, Decision{Action: More, Count: 1}},
+		{
+			"a lead of two", lead,
+			[]Replica{rep(1, Checked, 7), rep(2, Checked, 7), rep(3, Checked, 8), rep(4, Checked, 7)},
+			Decision{Action: Accept, Root: root(7), Winners: []int{0, 1, 3}, Losers: []int{2}},
+		},
+		{
+			"no execution is left for a lead", lead,
+			[]Replica{rep(1, Checked, 7), rep(2, Checked, 7), rep(3, Checked, 8), rep(4, Checked, 8), rep(5, Checked, 7)},
+			Decision{Action: Accept, Root: root(7), Winners: []int{0, 1, 4}, Losers: []int{2, 3}},
+		},
 		{"agreed", two, []Replica{rep(1, Checked, 7), rep(2, Checked, 7)}, Decision{Action: Accept, Root: root(7), Winners: []int{0, 1}}},
 		{"disagreed", two, []Replica{rep(1, Checked, 7), rep(2, Checked, 8)}, Decision{Action: More, Count: 1}},
 		{"a third at work", two, []Replica{rep(1, Checked, 7), rep(2, Checked, 8), rep(3, Live, 0)}, Decision{Action: Wait}},

@@ -1,0 +1,238 @@
+package trust
+
+import (
+	"bytes"
+	"cmp"
+	"maps"
+	"slices"
+
+	"kith/tasks"
+)
+
+// A lie is proven by who disagrees with whom. Honest nodes never contradict one another, so the nodes that lie cover
+// every contradiction: of two results that differ, at least one is of theirs. Lies are looked for where they explain
+// most: whoever is contradicted by the most independent groups of nodes that are not themselves liars, and clearly by
+// more than those who contradict it. This is a greedy vertex cover of the graph of contradictions. It is made anew with
+// every new contradiction, so that nodes outvoted by colluders are cleared when the colluders are found.
+
+// Proof of lies.
+const (
+	// accusers is how many independent groups must contradict a node.
+	accusers = 3
+	// A node counts as the liar if it is contradicted by at least marginNum/marginDen as many groups as those who
+	// contradict it are on average.
+	marginNum, marginDen = 5, 4
+	// MaxCases bounds the contradictions kept. What an older one proved stays.
+	MaxCases = 1024
+	// lieMillis is how long a liar is shut out. Then it is a newcomer.
+	lieMillis = HalfLifeDays * dayMillis
+)
+
+// Side is one result in a contradiction.
+type Side struct {
+	Node  tasks.NodeID `cbor:"node" json:"node"`
+	Group string       `cbor:"group" json:"group,omitempty"`
+	Root  []byte       `cbor:"root" json:"-"`
+	Won   bool         `cbor:"won" json:"won"` // at the verdict; it may have been overturned since
+}
+
+// Case is one task whose results contradict each other.
+type Case struct {
+	Task  tasks.TaskID `cbor:"task" json:"task"`
+	What  string       `cbor:"what" json:"what"`
+	At    int64        `cbor:"at" json:"at"` // Unix milliseconds
+	Sides []Side       `cbor:"sides" json:"sides"`
+}
+
+// Lie is why and until when a node is shut out.
+type Lie struct {
+	Node     tasks.NodeID `cbor:"node" json:"node"`
+	At       int64        `cbor:"at" json:"at"`
+	Until    int64        `cbor:"until" json:"until"`
+	Accusers int          `cbor:"by" json:"accusers"` // independent groups that contradict it
+	Closed   bool         `cbor:"closed" json:"-"`    // a contradiction it rests on is no longer kept: it stays until Until
+}
+
+func (b *Book) addCase(c Case) {
+	b.cases = append(b.cases, c)
+	b.newCases = append(b.newCases, c)
+	if len(b.cases) <= MaxCases {
+		return
+	}
+	for _, s := range b.cases[0].Sides {
+		if l, ok := b.lies[s.Node]; ok {
+			l.Closed = true
+			b.lies[s.Node] = l
+		}
+	}
+	b.cases = append(b.cases[:0], b.cases[1:]...)
+}
+
+// voice is one node in the graph of contradictions.
+type voice struct {
+	id      tasks.NodeID
+	group   int
+	against map[int]struct{} // voices it contradicts
+	lied    bool
+}
+
+// graph lays out who contradicts whom.
+func (b *Book) graph(now int64) []voice {
+	var list []voice
+	byID, groups := map[tasks.NodeID]int{}, map[string]int{}
+	index := func(s *Side) int {
+		i, ok := byID[s.Node]
+		if !ok {
+			i = len(list)
+			byID[s.Node] = i
+			list = append(list, voice{id: s.Node, against: map[int]struct{}{}})
+		}
+		g := s.Group
+		if g == "" {
+			g = string(s.Node[:])
+		}
+		if _, ok := groups[g]; !ok {
+			groups[g] = len(groups)
+		}
+		list[i].group = groups[g]
+		return i
+	}
+	for k := range b.cases {
+		c := &b.cases[k]
+		if now-c.At >= lieMillis {
+			continue
+		}
+		for i := range c.Sides {
+			for j := range c.Sides[:i] {
+				if !bytes.Equal(c.Sides[i].Root, c.Sides[j].Root) {
+					x, y := index(&c.Sides[i]), index(&c.Sides[j])
+					list[x].against[y], list[y].against[x] = struct{}{}, struct{}{}
+				}
+			}
+		}
+	}
+	return list
+}
+
+// judge finds the liars anew.
+func (b *Book) judge(now int64) (lied, cleared []tasks.NodeID) {
+	maps.DeleteFunc(b.lies, func(_ tasks.NodeID, l Lie) bool { return now >= l.Until })
+	list := b.graph(now)
+	for i := range list {
+		list[i].lied = b.lies[list[i].id].Closed
+	}
+	against := make([]int, len(list)) // groups that contradict each voice
+	seen := map[int]struct{}{}
+	weigh := func(i int) {
+		clear(seen)
+		for o := range list[i].against {
+			if !list[o].lied {
+				seen[list[o].group] = struct{}{}
+			}
+		}
+		against[i] = len(seen)
+	}
+	for i := range list {
+		weigh(i)
+	}
+	found := map[tasks.NodeID]int{}
+	for {
+		worst := -1
+		for i := range list {
+			if list[i].lied || against[i] < accusers {
+				continue
+			}
+			sum, n := 0, 0
+			for o := range list[i].against {
+				if !list[o].lied {
+					sum += against[o]
+					n++
+				}
+			}
+			if against[i]*n*marginDen < sum*marginNum {
+				continue
+			}
+			if worst < 0 || against[i] > against[worst] || against[i] == against[worst] && bytes.Compare(list[i].id[:], list[worst].id[:]) < 0 {
+				worst = i
+			}
+		}
+		if worst < 0 {
+			break
+		}
+		list[worst].lied = true
+		found[list[worst].id] = against[worst]
+		for o := range list[worst].against {
+			weigh(o)
+		}
+	}
+	for _, id := range sorted(found) {
+		l, known := b.lies[id]
+		if !known {
+			lied = append(lied, id)
+			l = Lie{Node: id, At: now, Until: now + lieMillis}
+			for k := range b.skills {
+				if k.node == id {
+					b.setSkill(k, Standing{Day: now / dayMillis})
+				}
+			}
+		}
+		l.Accusers = max(l.Accusers, found[id])
+		b.lies[id] = l
+	}
+	for _, id := range sorted(b.lies) {
+		if _, still := found[id]; !still && !b.lies[id].Closed {
+			cleared = append(cleared, id)
+			delete(b.lies, id)
+		}
+	}
+	return lied, cleared
+}
+
+func sorted[V any](m map[tasks.NodeID]V) []tasks.NodeID {
+	return slices.SortedFunc(maps.Keys(m), func(x, y tasks.NodeID) int { return bytes.Compare(x[:], y[:]) })
+}
+
+// Appeal gives a node another chance: what it is contradicted by counts no more, and it begins as a newcomer, whose
+// every result is compared until ten in a row agree. Proof that it signed stays. It reports whether there was anything.
+func (b *Book) Appeal(node tasks.NodeID) bool {
+	_, any := b.lies[node]
+	delete(b.lies, node)
+	for i := range b.cases {
+		c := &b.cases[i]
+		kept := slices.DeleteFunc(slices.Clone(c.Sides), func(s Side) bool { return s.Node == node })
+		any = any || len(kept) < len(c.Sides)
+		c.Sides = kept
+	}
+	if r, ok := b.records[node]; ok && r.Forged > 0 {
+		any = true
+		r.Forged = 0
+		b.records[node] = r
+	}
+	for k := range b.skills {
+		if k.node == node {
+			b.setSkill(k, Standing{Day: b.skills[k].Day})
+		}
+	}
+	return any
+}
+
+// Lies returns who is shut out for lying, the newest first.
+func (b *Book) Lies(now int64) (list []Lie) {
+	for _, l := range b.lies {
+		if now < l.Until {
+			list = append(list, l)
+		}
+	}
+	slices.SortFunc(list, func(x, y Lie) int { return cmp.Or(cmp.Compare(y.At, x.At), bytes.Compare(x.Node[:], y.Node[:])) })
+	return list
+}
+
+// Cases returns the contradictions a node was part of, oldest first.
+func (b *Book) Cases(node tasks.NodeID) (list []Case) {
+	for _, c := range b.cases {
+		if slices.ContainsFunc(c.Sides, func(s Side) bool { return s.Node == node }) {
+			list = append(list, c)
+		}
+	}
+	return list
+}
