@@ -285,7 +285,7 @@ func size(t testing.TB) (n int, seeds uint64) {
 	if testing.Short() {
 		return 2000, 1
 	}
-	return 10_000, 3
+	return 10_000, 2
 }
 
 // Three in ten nodes collude and lie from the first task on, in a fleet nobody knows. They are found, and nothing they
