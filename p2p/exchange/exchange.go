@@ -49,30 +49,33 @@ type Options struct {
 
 // Defaults, in one table.
 const (
-	lanes            = 2                // streams to one provider, for all fetches together
-	laneShare        = 2                // wants that wait before another lane is opened
-	laneIdle         = 30 * time.Second // a lane without wants for so long is closed
-	wantsPerLane     = 16               // wants under way on one lane, so at most 16 MiB
-	wantsPerSource   = 32               // wants of one fetch given to one provider
-	wantsBitswap     = 64               // wants under way with Bitswap
-	batchBlocks      = 64               // blocks written to the store at once, at most
-	batchBytes       = 8 << 20          // and about so many bytes
-	answerQueue      = 8                // received blocks waiting for the fetch; then the sources wait
-	writeQueue       = 8                // blocks waiting for the store; then the fetch waits
-	readSlice        = 128 << 10        // a provider must deliver so many bytes of a block per sourceStall
-	sourceStall      = 15 * time.Second // a provider that sends nothing for so long is given up
-	defaultPatience  = 60 * time.Second // a fetch without any new block for so long has failed
-	providersAsked   = 8                // providers taken from the directory for one fetch
-	serveIdle        = 2 * time.Minute  // a fetching peer that asks nothing for so long is let go
-	serveBlockTime   = 60 * time.Second // for a peer to take one block; slower ones are cut off
-	streamsPerPeer   = 4                // fetch streams served to one peer at once
-	streamsTotal     = 256              // and to all peers
-	dialTime         = 10 * time.Second // to reach one provider
-	bitswapQueued    = 512              // wants of one peer that the Bitswap server remembers; the rest are dropped
-	bitswapReaders   = 8                // block reads at once for Bitswap peers
-	bitswapSenders   = 4                // messages sent at once by the Bitswap server
-	bitswapInFlight  = 4 << 20          // bytes the Bitswap server has under way to one peer
-	bitswapMsgTarget = 256 << 10        // bytes the Bitswap server packs into one message if it can
+	lanes            = 2                      // streams to one provider, for all fetches together
+	laneShare        = 2                      // wants that wait before another lane is opened
+	laneIdle         = 30 * time.Second       // a lane without wants for so long is closed
+	wantsPerLane     = 16                     // wants under way on one lane, so at most 16 MiB
+	wantsPerSource   = 32                     // wants of one fetch given to one provider
+	wantsBitswap     = 64                     // wants under way with Bitswap
+	batchBlocks      = 64                     // blocks written to the store at once, at most
+	batchBytes       = 8 << 20                // and about so many bytes
+	answerQueue      = 8                      // received blocks waiting for the fetch; then the sources wait
+	writeQueue       = 8                      // blocks waiting for the store; then the fetch waits
+	readSlice        = 128 << 10              // a provider must deliver so many bytes of a block per sourceStall
+	sourceStall      = 15 * time.Second       // a provider that sends nothing for so long is given up
+	slowSource       = 3 * time.Second        // a fetch that may ask anyone asks others when nothing has come for so long
+	askAgain         = 500 * time.Millisecond // the same while nobody is known to have what is missing
+	lookAgain        = 20 * time.Second       // between two questions of one fetch to the directory
+	defaultPatience  = 60 * time.Second       // a fetch without any new block for so long has failed
+	providersAsked   = 8                      // providers taken from the directory for one fetch
+	serveIdle        = 2 * time.Minute        // a fetching peer that asks nothing for so long is let go
+	serveBlockTime   = 60 * time.Second       // for a peer to take one block; slower ones are cut off
+	streamsPerPeer   = 4                      // fetch streams served to one peer at once
+	streamsTotal     = 256                    // and to all peers
+	dialTime         = 10 * time.Second       // to reach one provider
+	bitswapQueued    = 512                    // wants of one peer that the Bitswap server remembers; the rest are dropped
+	bitswapReaders   = 8                      // block reads at once for Bitswap peers
+	bitswapSenders   = 4                      // messages sent at once by the Bitswap server
+	bitswapInFlight  = 4 << 20                // bytes the Bitswap server has under way to one peer
+	bitswapMsgTarget = 256 << 10              // bytes the Bitswap server packs into one message if it can
 )
 
 // Exchange serves and fetches blocks for one host and one store. All methods are safe for concurrent use. New starts
@@ -185,14 +188,20 @@ type Request struct {
 	Root dag.CID
 	// From are peers that have the DAG. Those that cannot be reached within dialTime are left out.
 	From []p2p.ID
-	// Anyone allows asking the directory of providers and, through Bitswap, every connected peer. That tells them which
-	// blocks this node wants: leave it false for a DAG that is not public.
+	// Anyone allows asking the directory of providers and, through Bitswap, every connected peer, for what From does not
+	// deliver soon. That tells them which blocks this node wants: leave it false for a DAG that is not public.
 	Anyone bool
+	// Announced is the root under which the directory knows holders of the DAG, when Root is only a part of it; zero: Root.
+	Announced dag.CID
+	// Slow is how long named providers may bring nothing before others are asked too, if Anyone allows it; default 3 s.
+	Slow time.Duration
 	// Patience is how long no new block may arrive before the fetch fails with ErrStalled; default 60 s.
 	Patience time.Duration
 	// Progress, if set, is called from one goroutine after each batch is stored, with counts of this fetch alone,
 	// blocks that were already there not counted.
 	Progress func(blocks int, bytes int64)
+	// Arrived, if set, is called before Progress with the blocks of the batch.
+	Arrived func([]dag.CID)
 	// MaxBytes fails the fetch with storage.ErrFull when the DAG turns out larger, counting blocks already there; 0: no
 	// limit.
 	MaxBytes int64
@@ -214,7 +223,7 @@ func (x *Exchange) FetchDAG(ctx context.Context, r Request) (Result, error) {
 	defer cancel()
 	stop := context.AfterFunc(x.ctx, cancel)
 	defer stop()
-	r.Patience = cmp.Or(r.Patience, defaultPatience)
+	r.Patience, r.Slow = cmp.Or(r.Patience, defaultPatience), cmp.Or(r.Slow, slowSource)
 	f := newFetch(x, r)
 	err := f.run(ctx)
 	if err != nil && x.ctx.Err() != nil {

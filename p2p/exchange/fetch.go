@@ -4,39 +4,45 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
 	"kith/p2p"
-	"kith/p2p/host"
 	"kith/storage"
 	"kith/storage/dag"
 )
 
-// fetch is one FetchDAG. Its fields belong to the goroutine that runs run; sources, Bitswap and the writer talk to it
-// through channels.
+// fetch is one FetchDAG. Its fields belong to the goroutine that runs run; sources, Bitswap, the directory and the writer
+// talk to it through channels.
 type fetch struct {
 	x       *Exchange
 	r       Request
 	result  Result
-	total   int64 // bytes of the DAG seen so far, present ones included
-	seen    map[dag.CID]struct{}
-	todo    []dag.CID // wanted, not yet asked of anybody or to be asked of another; last in, first out
+	total   int64            // bytes of the DAG seen so far, present ones included
+	seen    map[dag.CID]bool // every block known to belong to the DAG, and whether it came
+	need    int              // of them, those that did not come yet
+	todo    []dag.CID        // wanted, not yet asked of anybody or to be asked of another; last in, first out
 	tried   map[dag.CID][]*source
-	swapped int          // wants under way with Bitswap
-	looked  bool         // the directory was asked
-	session *swapSession // nil until Bitswap is needed
+	under   map[dag.CID][]*source // wants under way, and with whom; nil is Bitswap
+	swapped int                   // wants under way with Bitswap
+	session *swapSession          // nil until Bitswap is needed
 	sources []*source
 	answers chan answer
 	writes  chan answer
 	wrote   chan written
 	waiting int // blocks handed to the writer that it has not reported
 	missing dag.CID
+
+	found    chan p2p.ID // by the directory; nobody: the search is over
+	looked   time.Time   // when the directory was last asked
+	looking  bool
+	progress time.Time // when the last block came, or everybody was last asked anew
 }
 
 // written is the writer's report of one batch.
 type written struct {
-	blocks int // stored
+	stored []dag.CID
 	bytes  int64
 	bad    []answer // not stored: the content is not what was asked for
 	err    error
@@ -44,7 +50,8 @@ type written struct {
 
 func newFetch(x *Exchange, r Request) *fetch {
 	return &fetch{
-		x: x, r: r, seen: map[dag.CID]struct{}{r.Root: {}}, todo: []dag.CID{r.Root}, tried: map[dag.CID][]*source{},
+		x: x, r: r, seen: map[dag.CID]bool{r.Root: false}, need: 1, todo: []dag.CID{r.Root},
+		tried: map[dag.CID][]*source{}, under: map[dag.CID][]*source{}, found: make(chan p2p.ID, providersAsked),
 		answers: make(chan answer, answerQueue), writes: make(chan answer, writeQueue), wrote: make(chan written, writeQueue),
 	}
 }
@@ -68,11 +75,18 @@ func (f *fetch) run(ctx context.Context) error {
 
 	patience := time.NewTimer(f.r.Patience)
 	defer patience.Stop()
+	f.progress = time.Now()
+	var tick <-chan time.Time // nil unless there are others to ask
+	if f.r.Anyone {
+		t := time.NewTicker(askAgain)
+		defer t.Stop()
+		tick = t.C
+	}
 	for {
 		if err := f.dispatch(ctx, &wg); err != nil {
 			return err
 		}
-		if f.idle() {
+		if f.need == 0 && f.waiting == 0 {
 			return nil
 		}
 		select {
@@ -82,12 +96,17 @@ func (f *fetch) run(ctx context.Context) error {
 				return err
 			}
 			if got {
+				f.progress = time.Now()
 				patience.Reset(f.r.Patience)
 			}
 		case w := <-f.wrote:
 			if err := f.stored(w); err != nil {
 				return err
 			}
+		case id := <-f.found:
+			f.learn(id)
+		case now := <-tick:
+			f.widen(ctx, &wg, now)
 		case <-patience.C:
 			return fmt.Errorf("%w: nothing came for %s, among others %s", ErrStalled, f.r.Patience, f.missing)
 		case <-ctx.Done():
@@ -96,56 +115,8 @@ func (f *fetch) run(ctx context.Context) error {
 	}
 }
 
-func (f *fetch) idle() bool {
-	if len(f.todo) > 0 || f.swapped > 0 || f.waiting > 0 {
-		return false
-	}
-	for _, s := range f.sources {
-		if s.pending > 0 {
-			return false
-		}
-	}
-	return true
-}
-
-// source is one provider of one fetch.
-type source struct {
-	id      p2p.ID
-	pending int  // wants given and not answered
-	dead    bool // it failed in another way than not having a block
-}
-
-// add makes a source of a peer, once.
-func (f *fetch) add(id p2p.ID) {
-	for _, s := range f.sources {
-		if s.id == id {
-			return
-		}
-	}
-	if id != f.x.h.ID() {
-		f.sources = append(f.sources, &source{id: id})
-		f.result.Sources++
-	}
-}
-
-// lookUp adds sources that the directory names, once for a fetch.
-func (f *fetch) lookUp(ctx context.Context) {
-	f.looked = true
-	before := len(f.sources)
-	ctx, cancel := context.WithTimeout(ctx, dialTime)
-	defer cancel()
-	err := f.x.o.Providers.FindProviders(ctx, directoryKey(f.r.Root), providersAsked, func(id p2p.ID, addrs []string) bool {
-		f.x.h.Remember(addrs, host.ShortLived)
-		f.add(id)
-		return len(f.sources) < before+providersAsked
-	})
-	if err != nil {
-		f.x.log.Debug("no providers found", "root", f.r.Root.String(), "err", err)
-	}
-}
-
-// dispatch gives wants to sources that have room. When every named source has failed a want,
-// the directory is asked for others; what they fail too goes to Bitswap.
+// dispatch gives wants to sources that have room. What every named source has failed goes to Bitswap, and the directory
+// is asked for more sources.
 func (f *fetch) dispatch(ctx context.Context, wg *sync.WaitGroup) error {
 	if err := f.skipPresent(ctx); err != nil {
 		return err
@@ -158,12 +129,16 @@ func (f *fetch) dispatch(ctx context.Context, wg *sync.WaitGroup) error {
 			f.missing = c
 			f.x.ask(best.id, want{cid: c, ctx: ctx, from: best, rank: best.pending, reply: f.answers})
 			best.pending++
+			f.under[c] = append(f.under[c], best)
 		case any:
 			return nil // every source that may have it is full
-		case f.r.Anyone && f.x.o.Providers != nil && !f.looked:
-			f.lookUp(ctx)
+		case f.r.Anyone && f.x.o.Providers != nil && f.looked.IsZero():
+			f.lookUp(ctx, wg)
 			continue
 		case f.r.Anyone && f.x.bs != nil:
+			if slices.Contains(f.under[c], nil) {
+				break // it is asked already
+			}
 			if f.swapped >= wantsBitswap {
 				return nil
 			}
@@ -171,8 +146,13 @@ func (f *fetch) dispatch(ctx context.Context, wg *sync.WaitGroup) error {
 				f.session = f.x.bs.session(ctx)
 			}
 			f.swapped++
+			f.under[c] = append(f.under[c], nil)
 			f.missing = c
 			wg.Go(func() { f.session.get(ctx, c, f.answers) })
+		case f.looking || len(f.under[c]) > 0:
+			if len(f.under[c]) == 0 {
+				return nil // somebody may turn up
+			}
 		default:
 			return fmt.Errorf("%w: none of %d providers has %s", ErrStalled, len(f.sources), c)
 		}
@@ -184,31 +164,16 @@ func (f *fetch) dispatch(ctx context.Context, wg *sync.WaitGroup) error {
 	return nil
 }
 
-// pick returns the least busy source that has room and has not failed c, and whether any living source may have c.
-func (f *fetch) pick(c dag.CID) (best *source, any bool) {
-next:
-	for _, s := range f.sources {
-		if s.dead {
-			continue
-		}
-		for _, t := range f.tried[c] {
-			if t == s {
-				continue next
-			}
-		}
-		any = true
-		if s.pending < wantsPerSource && (best == nil || s.pending < best.pending) {
-			best = s
-		}
-	}
-	return best, any
-}
-
-// skipPresent takes blocks off the top of todo that are in the store already, and puts their links there.
+// skipPresent takes blocks off the top of todo that came meanwhile or are in the store already, and puts their links
+// there.
 func (f *fetch) skipPresent(ctx context.Context) error {
 	for len(f.todo) > 0 {
 		c := f.todo[len(f.todo)-1]
-		if _, again := f.tried[c]; again {
+		if f.seen[c] {
+			f.todo = f.todo[:len(f.todo)-1]
+			continue
+		}
+		if len(f.tried[c]) > 0 || len(f.under[c]) > 0 {
 			return nil
 		}
 		size, err := f.x.blobs.Size(ctx, c)
@@ -219,6 +184,8 @@ func (f *fetch) skipPresent(ctx context.Context) error {
 			return err
 		}
 		f.todo = f.todo[:len(f.todo)-1]
+		f.seen[c] = true
+		f.need--
 		f.result.Present++
 		if err := f.count(int64(size)); err != nil {
 			return err
@@ -253,7 +220,8 @@ func (f *fetch) follow(c dag.CID, data []byte) error {
 	}
 	for i := len(links) - 1; i >= 0; i-- {
 		if _, known := f.seen[links[i]]; !known {
-			f.seen[links[i]] = struct{}{}
+			f.seen[links[i]] = false
+			f.need++
 			f.todo = append(f.todo, links[i])
 		}
 	}
@@ -262,6 +230,11 @@ func (f *fetch) follow(c dag.CID, data []byte) error {
 
 // take handles one answer and reports whether it brought a block.
 func (f *fetch) take(ctx context.Context, a answer) (bool, error) {
+	if i := slices.Index(f.under[a.cid], a.from); i >= 0 {
+		if f.under[a.cid] = slices.Delete(f.under[a.cid], i, i+1); len(f.under[a.cid]) == 0 {
+			delete(f.under, a.cid)
+		}
+	}
 	if a.from == nil {
 		f.swapped--
 		if a.err != nil {
@@ -276,7 +249,13 @@ func (f *fetch) take(ctx context.Context, a answer) (bool, error) {
 			f.giveBack(a)
 			return false, nil
 		}
+		a.from.slow = false
 	}
+	if f.seen[a.cid] {
+		return true, nil // another was faster
+	}
+	f.seen[a.cid] = true
+	f.need--
 	if err := f.count(int64(len(a.data))); err != nil {
 		return false, err
 	}
@@ -300,13 +279,16 @@ func (f *fetch) take(ctx context.Context, a answer) (bool, error) {
 
 // giveBack puts a block that a source failed on todo, for another source.
 func (f *fetch) giveBack(a answer) {
+	if f.seen[a.cid] {
+		return
+	}
 	f.tried[a.cid] = append(f.tried[a.cid], a.from)
 	f.todo = append(f.todo, a.cid)
 	f.missing = a.cid
 }
 
 func (f *fetch) stored(w written) error {
-	f.waiting -= w.blocks + len(w.bad)
+	f.waiting -= len(w.stored) + len(w.bad)
 	if w.err != nil {
 		return w.err
 	}
@@ -317,16 +299,21 @@ func (f *fetch) stored(w written) error {
 		f.x.st.badBlocks.Add(1)
 		f.x.log.Warn("provider sent a bad block", "peer", a.from.id, "cid", a.cid.String())
 		f.total -= int64(len(a.data))
+		f.seen[a.cid] = false
+		f.need++
 		f.giveBack(a)
 		a.from.dead = true
 	}
-	if w.blocks == 0 {
+	if len(w.stored) == 0 {
 		return nil
 	}
-	f.result.Blocks += w.blocks
+	f.result.Blocks += len(w.stored)
 	f.result.Bytes += w.bytes
-	f.x.st.fetchedBlocks.Add(uint64(w.blocks))
+	f.x.st.fetchedBlocks.Add(uint64(len(w.stored)))
 	f.x.st.fetchedBytes.Add(uint64(w.bytes))
+	if f.r.Arrived != nil {
+		f.r.Arrived(w.stored)
+	}
 	if f.r.Progress != nil {
 		f.r.Progress(f.result.Blocks, f.result.Bytes)
 	}
@@ -377,8 +364,8 @@ func (f *fetch) store(ctx context.Context, batch []answer) (w written) {
 		}
 		w.err = f.x.blobs.PutMany(ctx, blocks)
 	}
-	w.blocks = len(blocks)
 	for _, b := range blocks {
+		w.stored = append(w.stored, b.CID)
 		w.bytes += int64(len(b.Data))
 	}
 	return w
