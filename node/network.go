@@ -221,15 +221,9 @@ func (w *network) DialSession(ctx context.Context, submitter tasks.NodeID, addre
 // what it will serve a moment later.
 const fetchAgain = 300 * time.Millisecond
 
-// fetch brings a DAG here, from one peer, and tries until ctx ends: whoever calls knows how long to wait.
-func (w *network) fetch(ctx context.Context, from tasks.NodeID, root dag.CID, progress func(bytes int)) error {
-	var before int64
-	r := exchange.Request{Root: root, From: []p2p.ID{p2p.ID(from)}, Progress: func(_ int, bytes int64) {
-		progress(int(bytes - before))
-		before = bytes
-	}}
+// fetch brings a DAG here and tries until ctx ends: whoever calls knows how long to wait.
+func (w *network) fetch(ctx context.Context, r exchange.Request) error {
 	for {
-		before = 0
 		_, err := w.exchange.FetchDAG(ctx, r)
 		if !errors.Is(err, exchange.ErrStalled) {
 			return err
@@ -243,13 +237,15 @@ func (w *network) fetch(ctx context.Context, from tasks.NodeID, root dag.CID, pr
 }
 
 // FetchInput implements work.Fetcher.
-func (w *network) FetchInput(ctx context.Context, submitter tasks.NodeID, _ tasks.LeaseID, root dag.CID, progress func(bytes int)) error {
-	return w.fetch(ctx, submitter, root, progress)
+func (w *network) FetchInput(ctx context.Context, in work.Input, arrived func([]dag.CID)) error {
+	return w.fetch(ctx, exchange.Request{
+		Root: in.Root, From: []p2p.ID{p2p.ID(in.Submitter)}, Anyone: in.Public.Defined(), Announced: in.Public, Arrived: arrived,
+	})
 }
 
 // FetchOutput implements submit.Fetcher.
 func (w *network) FetchOutput(ctx context.Context, worker tasks.NodeID, _ tasks.LeaseID, root dag.CID) error {
-	return w.fetch(ctx, worker, root, func(int) {})
+	return w.fetch(ctx, exchange.Request{Root: root, From: []p2p.ID{p2p.ID(worker)}})
 }
 
 // placeOf is where this node is: the owner's word, or unknown.

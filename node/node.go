@@ -173,6 +173,7 @@ func (n *Node) parts(l *live, stop context.CancelCauseFunc) []suture.Service {
 		part("directory", l.network.dht.Serve),
 		part("bootstrap", l.network.bootstrap.Serve),
 		part("advert", l.network.advert.Serve),
+		part("announcer", n.newAnnouncer(l).Serve),
 		fatal("submitting side", l.submits.driver.Serve, stop),
 		fatal("working side", l.works.run, stop),
 		part("facts", l.submits.keepFacts),

@@ -13,7 +13,8 @@ type Assignment struct {
 	Ranges int       `cbor:"ranges" json:"ranges"`
 	Steps  []Step    `cbor:"steps" json:"steps"`
 	Inputs []dag.CID `cbor:"in" json:"inputs"` // one directory root for each Call.In of the first step
-	Keys   [][]byte  `cbor:"keys" json:"-"`    // sealing key of each input: 32 bytes, or empty if the input is public
+	Keys   [][]byte  `cbor:"keys" json:"-"`    // sealing key of each input: 32 bytes, or empty if the input is not sealed
+	Public dag.CID   `cbor:"pub" json:"-"`     // announced root of the job's public data: the inputs may come from anyone; zero: from the submitter alone
 	Seed   [32]byte  `cbor:"seed" json:"-"`
 	Limits Limits    `cbor:"limits" json:"limits"`
 }

@@ -104,6 +104,7 @@ type counters struct {
 	servedBlocks, servedBytes, refused     atomic.Uint64
 	fetchedBlocks, fetchedBytes, badBlocks atomic.Uint64
 	bitswapBlocks, bitswapBytes            atomic.Uint64
+	bitswapWants, announced, lookedUp      atomic.Uint64
 }
 
 // Stats counts what happened since the start.
@@ -116,6 +117,9 @@ type Stats struct {
 	BadBlocks     uint64 `json:"badBlocks"`     // received and thrown away
 	BitswapBlocks uint64 `json:"bitswapBlocks"` // the part of FetchedBlocks that came by Bitswap
 	BitswapBytes  uint64 `json:"bitswapBytes"`
+	BitswapWants  uint64 `json:"bitswapWants"` // blocks that every connected peer was asked for
+	Announced     uint64 `json:"announced"`    // DAGs announced in the directory
+	LookedUp      uint64 `json:"lookedUp"`     // DAGs looked up there
 }
 
 // New starts serving the blocks of blobs on h, over streams of s and, unless told not to, Bitswap.
@@ -140,7 +144,8 @@ func (x *Exchange) Stats() Stats {
 	return Stats{
 		ServedBlocks: x.st.servedBlocks.Load(), ServedBytes: x.st.servedBytes.Load(), Refused: x.st.refused.Load(),
 		FetchedBlocks: x.st.fetchedBlocks.Load(), FetchedBytes: x.st.fetchedBytes.Load(), BadBlocks: x.st.badBlocks.Load(),
-		BitswapBlocks: x.st.bitswapBlocks.Load(), BitswapBytes: x.st.bitswapBytes.Load(),
+		BitswapBlocks: x.st.bitswapBlocks.Load(), BitswapBytes: x.st.bitswapBytes.Load(), BitswapWants: x.st.bitswapWants.Load(),
+		Announced: x.st.announced.Load(), LookedUp: x.st.lookedUp.Load(),
 	}
 }
 
@@ -159,6 +164,7 @@ func (x *Exchange) Provide(ctx context.Context, root dag.CID) error {
 	if x.o.Providers == nil {
 		return nil
 	}
+	x.st.announced.Add(1)
 	if err := x.o.Providers.Provide(ctx, directoryKey(root)); err != nil {
 		return fmt.Errorf("announce %s: %w", root, err)
 	}

@@ -146,6 +146,7 @@ func (f *fetch) dispatch(ctx context.Context, wg *sync.WaitGroup) error {
 				f.session = f.x.bs.session(ctx)
 			}
 			f.swapped++
+			f.x.st.bitswapWants.Add(1)
 			f.under[c] = append(f.under[c], nil)
 			f.missing = c
 			wg.Go(func() { f.session.get(ctx, c, f.answers) })

@@ -35,6 +35,7 @@ func (f *fetch) add(id p2p.ID) {
 // lookUp asks the directory for sources, aside; they come through found.
 func (f *fetch) lookUp(ctx context.Context, wg *sync.WaitGroup) {
 	f.looked, f.looking = time.Now(), true
+	f.x.st.lookedUp.Add(1)
 	root := f.r.Root
 	if f.r.Announced.Defined() {
 		root = f.r.Announced

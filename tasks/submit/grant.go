@@ -173,12 +173,16 @@ func (d *Driver) lease(j *running, s *session, ref job.Ref, now int64) (tasks.Le
 			keys = append(keys, k[:])
 		}
 	}
+	var public dag.CID
+	if j.state.Job().Spec.Sensitivity == tasks.Public {
+		public = j.state.Job().Spec.Input
+	}
 	return tasks.Lease{
 		ID: id, Attempt: attempt, Worker: s.peer.id, Epoch: s.epoch, Granted: now, Expiry: expiry,
 		Salt: salt(j.state.Secret(), id),
 		Do: tasks.Assignment{
 			Job: j.id, Task: task, Stage: ref.Stage, Mode: st.Mode, Index: ref.Index, Parts: j.state.Parts(),
-			Ranges: st.Ranges, Steps: st.Steps, Inputs: inputs, Keys: keys, Seed: j.state.Job().Spec.Seed, Limits: j.plan[ref.Stage].limits,
+			Ranges: st.Ranges, Steps: st.Steps, Inputs: inputs, Keys: keys, Public: public, Seed: j.state.Job().Spec.Seed, Limits: j.plan[ref.Stage].limits,
 		},
 	}, nil
 }
@@ -227,8 +231,8 @@ func (d *Driver) ask(s *session, m *wire.Ask) {
 }
 
 // MayServe reports whether a peer may have a block that is in this node's store because of a job: any block of an input
-// of one of its live leases, and for public jobs any block of an input that somebody was leased. It reads the store the
-// first time a lease is asked about and may be called from any goroutine.
+// of one of its live leases, and of an unfinished public job any block of its data and of an input that somebody was
+// leased. It reads the store the first time a lease is asked about and may be called from any goroutine.
 func (d *Driver) MayServe(worker tasks.NodeID, c dag.CID) bool {
 	d.served.RLock()
 	for _, set := range d.publicB {
@@ -274,16 +278,7 @@ func (d *Driver) covers(g *grants, x *grant, c dag.CID) bool {
 			}
 		}
 		if x.public {
-			d.served.Lock()
-			set := d.publicB[x.job]
-			if set == nil {
-				set = map[dag.CID]struct{}{}
-				d.publicB[x.job] = set
-			}
-			for b := range blocks {
-				set[b] = struct{}{}
-			}
-			d.served.Unlock()
+			d.publish(x.job, blocks)
 		}
 		g.mu.Lock()
 		if slices.Equal(inputs, x.inputs) {
@@ -296,6 +291,56 @@ func (d *Driver) covers(g *grants, x *grant, c dag.CID) bool {
 	}
 	_, ok := blocks[c]
 	return ok
+}
+
+// publish lets everybody have blocks until the job is over.
+func (d *Driver) publish(id tasks.JobID, blocks map[dag.CID]struct{}) {
+	d.served.Lock()
+	defer d.served.Unlock()
+	set := d.publicB[id]
+	if set == nil {
+		set = map[dag.CID]struct{}{}
+		d.publicB[id] = set
+	}
+	for b := range blocks {
+		set[b] = struct{}{}
+	}
+}
+
+// openPublic lets everybody have the data of a public job, which is announced.
+func (d *Driver) openPublic(j *running) {
+	spec := &j.state.Job().Spec
+	if spec.Sensitivity != tasks.Public || !spec.Input.Defined() {
+		return
+	}
+	root := spec.Input
+	d.aside(j, func(ctx context.Context) func() {
+		blocks := map[dag.CID]struct{}{}
+		err := dag.Reach(ctx, d.o.Blobs, root, func(c dag.CID) (bool, error) {
+			blocks[c] = struct{}{}
+			return true, nil
+		})
+		return func() {
+			if err != nil { // the split will meet it too, and says so
+				d.log.Warn("Public data cannot be read", slogJob(j.id), slogErr(err))
+				return
+			}
+			d.publish(j.id, blocks)
+		}
+	})
+}
+
+// PublicInputs returns the roots of the data of unfinished public jobs: what may be announced, and nothing else of this
+// side may.
+func (d *Driver) PublicInputs(ctx context.Context) ([]dag.CID, error) {
+	return ask(ctx, d, func() (roots []dag.CID) {
+		for _, j := range d.active {
+			if spec := &j.state.Job().Spec; spec.Sensitivity == tasks.Public && spec.Input.Defined() {
+				roots = append(roots, spec.Input)
+			}
+		}
+		return roots
+	})
 }
 
 func isPublic(s tasks.Sensitivity) bool { return s == tasks.Public || s == tasks.Synthetic }

@@ -377,7 +377,7 @@ func (r *rings) Publish(_ context.Context, _ tasks.DeviceClass, ring int, _ []by
 	return 0, nil
 }
 
-// Blocks are served to holders of a lease on them, and of a public job to everybody once somebody was leased them.
+// Blocks are served to holders of a lease on them, and of a public job to everybody.
 func TestMayServe(t *testing.T) {
 	for _, s := range []tasks.Sensitivity{tasks.Public, tasks.Approved} {
 		t.Run(string(s), func(t *testing.T) {
@@ -391,6 +391,15 @@ func TestMayServe(t *testing.T) {
 				if _, err := w.submitter.Submit(t.Context(), tasks.Spec{Ops: []tasks.Op{{Kind: "etl.chunk"}}, Input: file.Root, Sensitivity: s}); err != nil {
 					t.Fatal(err)
 				}
+				_, stranger := key(77)
+				synctest.Wait()
+				if got := w.submitter.MayServe(stranger, file.Root); got != (s == tasks.Public) {
+					t.Errorf("the data of a job that nobody was leased yet, for a stranger: %v", got)
+				}
+				announced, err := w.submitter.PublicInputs(t.Context())
+				if err != nil || (len(announced) == 1) != (s == tasks.Public) {
+					t.Errorf("announced: %v, %v", announced, err)
+				}
 				p := w.puppet(t, 50).join()
 				var under []dag.CID
 				if err := dag.Walk(t.Context(), w.submitter.blobs, p.leases[0].Do.Inputs[0], func(c dag.CID, b []byte) (bool, error) {
@@ -402,7 +411,6 @@ func TestMayServe(t *testing.T) {
 				}); err != nil {
 					t.Fatal(err)
 				}
-				_, stranger := key(77)
 				for _, c := range under {
 					if !w.submitter.MayServe(p.id, c) {
 						t.Errorf("block %s is refused to the holder of its lease", c)

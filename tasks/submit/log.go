@@ -164,6 +164,7 @@ func (d *Driver) recover(ctx context.Context) error {
 		}
 		j.offerAt = now
 		d.due(now)
+		d.openPublic(j)
 		d.act(j, func(a *job.Actions) { j.state.Resume(now, a) }, now)
 	}
 	return nil

@@ -87,6 +87,7 @@ func (d *Driver) begin(j *running) {
 	now := time.Now().UnixMilli()
 	j.offerAt = now
 	d.due(now)
+	d.openPublic(j)
 	d.split(j)
 }
 

@@ -360,7 +360,7 @@ var errRefused = errors.New("the other side does not serve this block")
 // fetcher copies DAGs between the stores of a world, as far as their owners serve them.
 type fetcher struct{ w *world }
 
-func (f fetcher) FetchInput(ctx context.Context, from tasks.NodeID, lease tasks.LeaseID, root dag.CID, progress func(int)) error {
+func (f fetcher) FetchInput(ctx context.Context, in work.Input, arrived func([]dag.CID)) error {
 	var me *donor
 	for _, d := range f.w.running() {
 		st, err := d.driver.Status(ctx)
@@ -368,7 +368,7 @@ func (f fetcher) FetchInput(ctx context.Context, from tasks.NodeID, lease tasks.
 			continue // it has crashed
 		}
 		for _, r := range st.Running {
-			if r.Lease == lease {
+			if r.Lease == in.Lease {
 				me = d.donor
 			}
 		}
@@ -376,7 +376,7 @@ func (f fetcher) FetchInput(ctx context.Context, from tasks.NodeID, lease tasks.
 	if me == nil {
 		return errors.New("no donor holds this lease")
 	}
-	return copyDAG(ctx, f.w.current.Load().blobs, me.blobs, root, func(c dag.CID) bool { progress(1); return f.w.current.Load().MayServe(me.id, c) })
+	return copyDAG(ctx, f.w.current.Load().blobs, me.blobs, in.Root, func(c dag.CID) bool { arrived([]dag.CID{c}); return f.w.current.Load().MayServe(me.id, c) })
 }
 
 func (f fetcher) FetchOutput(ctx context.Context, from tasks.NodeID, _ tasks.LeaseID, root dag.CID) error {

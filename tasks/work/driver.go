@@ -40,6 +40,7 @@ type Driver struct {
 
 	served  sync.RWMutex // guards outputs
 	outputs map[tasks.NodeID]map[tasks.LeaseID]*shownOutput
+	shared  sharing
 
 	// Owned by the loop.
 	ctx      context.Context // of Serve
@@ -87,6 +88,7 @@ func New(o Options) *Driver {
 	return &Driver{
 		o: o, self: tasks.NodeID(o.Key.Public().(ed25519.PublicKey)), log: o.Logger,
 		box: newMailbox[func()](), stopped: make(chan struct{}), runs: make(chan *run, o.Slots), fetches: make(chan struct{}, 2*o.Slots+2),
+		shared:   sharing{roots: map[dag.CID]*sharedInput{}},
 		outputs:  map[tasks.NodeID]map[tasks.LeaseID]*shownOutput{},
 		sessions: map[tasks.NodeID]*session{}, heard: map[tasks.NodeID][]tasks.Verdict{}, noWork: map[tasks.Code]*NoWork{}, users: map[tasks.JobID]*user{},
 	}
@@ -400,9 +402,13 @@ type shownOutput struct {
 	blocks map[dag.CID]struct{} // once somebody asked
 }
 
-// MayServe reports whether a peer may have a block because it is part of an output it has asked this node to reveal.
-// It reads the store the first time an output is asked about and may be called from any goroutine.
+// MayServe reports whether a peer may have a block because it is part of an output it has asked this node to reveal, or
+// of a public input of a lease. It reads the store the first time an output is asked about and may be called from any
+// goroutine.
 func (d *Driver) MayServe(submitter tasks.NodeID, c dag.CID) bool {
+	if d.shared.has(c) {
+		return true
+	}
 	d.served.RLock()
 	list := slices.Collect(maps.Values(d.outputs[submitter]))
 	d.served.RUnlock()

@@ -92,7 +92,7 @@ type rig struct {
 	tried  atomic.Int64
 	cancel context.CancelFunc
 	done   chan struct{}
-	fetch  func(ctx context.Context, progress func(int)) error
+	fetch  func(ctx context.Context, in work.Input, arrived func([]dag.CID)) error
 }
 
 // boss is the submitter's end of one stream.
@@ -121,8 +121,8 @@ type end struct {
 
 func (e *end) Remote() tasks.NodeID { return e.remote }
 
-func (r *rig) FetchInput(ctx context.Context, _ tasks.NodeID, _ tasks.LeaseID, _ dag.CID, progress func(int)) error {
-	return r.fetch(ctx, progress)
+func (r *rig) FetchInput(ctx context.Context, in work.Input, arrived func([]dag.CID)) error {
+	return r.fetch(ctx, in, arrived)
 }
 
 func newRig(t *testing.T, set ...func(*work.Options)) *rig {

@@ -119,6 +119,10 @@ func (s *session) prepareAhead() {
 			continue
 		}
 		h.state = preparing
+		if h.lease.Do.Public.Defined() && !h.share {
+			h.share = true
+			d.shared.open(&h.lease.Do)
+		}
 		ctx, cancel := context.WithCancelCause(d.ctx)
 		h.stop = func(r tasks.Reason) { cancel(r) }
 		d.work.Go(func() {
@@ -201,6 +205,9 @@ func (s *session) drop(h *held) {
 		d.settle(h)
 	}
 	h.state = over
+	if h.share {
+		d.shared.close(&h.lease.Do)
+	}
 	delete(s.m, h.lease.ID)
 	d.unuses(h.lease.Do.Job)
 	d.served.Lock()

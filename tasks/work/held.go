@@ -37,6 +37,7 @@ type held struct {
 	total int64
 	stop  func(tasks.Reason) // while running or preparing
 	shown bool               // the submitter asked to see it
+	share bool               // its inputs are public and may go on to others
 
 	promise promise
 }
@@ -137,7 +138,11 @@ func (d *Driver) fetch(ctx context.Context, h *held) error {
 		}
 		fetched[root] = struct{}{}
 		clock.Reset(d.o.NoPath)
-		err := d.o.Fetcher.FetchInput(ctx, h.s.peer, h.lease.ID, root, func(int) { clock.Reset(d.o.NoPath) })
+		in := Input{Submitter: h.s.peer, Lease: h.lease.ID, Root: root, Public: h.lease.Do.Public}
+		err := d.o.Fetcher.FetchInput(ctx, in, func(blocks []dag.CID) {
+			clock.Reset(d.o.NoPath)
+			d.shared.add(root, blocks)
+		})
 		if err != nil {
 			if cause := context.Cause(ctx); cause != nil {
 				err = cause

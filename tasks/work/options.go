@@ -73,9 +73,19 @@ type Executor interface {
 
 // Fetcher brings a task's inputs here.
 type Fetcher interface {
-	// FetchInput stores every block below root in the driver's Blobs and returns when all are there. It may ask anyone,
-	// the submitter first. It calls progress, if bytes came, from any goroutine.
-	FetchInput(ctx context.Context, submitter tasks.NodeID, lease tasks.LeaseID, root dag.CID, progress func(bytes int)) error
+	// FetchInput stores every block of an input in the driver's Blobs and returns when all are there. It calls arrived
+	// with the blocks that came, and only those, from any goroutine.
+	FetchInput(ctx context.Context, in Input, arrived func([]dag.CID)) error
+}
+
+// Input is one input of a lease.
+type Input struct {
+	Submitter tasks.NodeID
+	Lease     tasks.LeaseID
+	Root      dag.CID
+	// Public is the root under which those who hold the job's public data are announced: then anyone may be asked, the
+	// submitter first. If it is zero, nobody but the submitter may learn what is asked for.
+	Public dag.CID
 }
 
 // Dialer opens session streams to submitters.

@@ -64,7 +64,7 @@ func TestLeasesThatCannotBeTaken(t *testing.T) {
 					set = func(*work.Options) {}
 				}
 				r := newRig(t, set)
-				r.fetch = func(ctx context.Context, _ func(int)) error { <-ctx.Done(); return ctx.Err() }
+				r.fetch = func(ctx context.Context, _ work.Input, _ func([]dag.CID)) error { <-ctx.Done(); return ctx.Err() }
 				b := r.offerAnyway()
 				began := time.Now()
 				b.say(&wire.Leases{Leases: []tasks.Lease{b.lease(1, c.change)}})
@@ -94,10 +94,10 @@ func (r *rig) offerAnyway() *boss {
 func TestSlowInputIsNotLost(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newRig(t)
-		r.fetch = func(ctx context.Context, progress func(int)) error {
+		r.fetch = func(ctx context.Context, _ work.Input, arrived func([]dag.CID)) error {
 			for range 10 { // a minute and more, but never ten seconds without a byte
 				time.Sleep(8 * time.Second)
-				progress(1)
+				arrived(make([]dag.CID, 1))
 			}
 			return ctx.Err()
 		}
@@ -455,7 +455,7 @@ func TestPinsAndRelease(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r.fetch = func(context.Context, func(int)) error { return nil }
+		r.fetch = func(context.Context, work.Input, func([]dag.CID)) error { return nil }
 		l := b.lease(1, func(l *tasks.Lease) {
 			l.Do.Inputs = []dag.CID{input.Root}
 			l.Do.Steps[0].Params = []byte(`{"tasks":1,"bytes":200000}`)
