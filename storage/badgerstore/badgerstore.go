@@ -33,12 +33,33 @@ type Options struct {
 	Reserve int64
 	// Free returns the bytes free on the disk of dir; default: asks the operating system.
 	Free   func(dir string) (int64, error)
+	Disk   Disk         // default: no limits
 	Logger *slog.Logger // default slog.Default()
 }
+
+// Disk is asked before the store reads or writes, and may make it wait. A governor.Device is one.
+type Disk interface {
+	// Read and Write wait for leave; done is called once, with the bytes moved.
+	Read(ctx context.Context) (done func(bytes int), err error)
+	Write(ctx context.Context) (done func(bytes int), err error)
+	// Sync calls do, which syncs files, maybe after a pause.
+	Sync(do func() error) error
+	// Failed is told the errors of reads and writes; nil is none.
+	Failed(what string, err error)
+}
+
+// free is a disk without limits.
+type free struct{}
+
+func (free) Read(context.Context) (func(int), error)  { return func(int) {}, nil }
+func (free) Write(context.Context) (func(int), error) { return func(int) {}, nil }
+func (free) Sync(do func() error) error               { return do() }
+func (free) Failed(string, error)                     {}
 
 const (
 	defaultReserve = 256 << 20
 	memtable       = 8 << 20
+	valueLog       = 128 << 20
 	smallValue     = 256 // larger ones go to the value log
 )
 
@@ -80,6 +101,9 @@ func Open(dir string, o Options) (*Store, error) {
 	}
 	if o.Free == nil {
 		o.Free = freeSpace
+	}
+	if o.Disk == nil {
+		o.Disk = free{}
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
@@ -131,7 +155,7 @@ func tuned(dir string, log *slog.Logger) badger.Options {
 	o := badger.DefaultOptions(dir)
 	o.MemTableSize = memtable
 	o.NumMemtables = 2
-	o.ValueLogFileSize = 128 << 20
+	o.ValueLogFileSize = valueLog
 	o.ValueThreshold = smallValue // a small tree is cheap to compact as a whole
 	o.Compression = options.None  // blocks are compressed by whoever wants that
 	o.BlockCacheSize = 0          // the page cache has them
@@ -205,6 +229,7 @@ func (s *Store) write(entries []*badger.Entry) error {
 		}
 	}
 	if err := batch.Flush(); err != nil {
+		s.o.Disk.Failed("write blocks", err)
 		return wrap(err)
 	}
 	if s.grown.Add(int64(grown)) > lookEvery {

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"runtime/debug"
+	"syscall"
 
 	"github.com/dgraph-io/badger/v4"
 
@@ -54,13 +56,28 @@ func (b *Blobs) Has(ctx context.Context, c dag.CID) (bool, error) {
 
 // View implements storage.Blobs. The bytes are Badger's mapped file itself: fn must not write to them.
 func (b *Blobs) View(ctx context.Context, c dag.CID, fn func([]byte) error) error {
+	done, err := b.s.o.Disk.Read(ctx)
+	if err != nil {
+		return fmt.Errorf("block %s: %w", c, err)
+	}
+	moved := 0
+	defer func() {
+		if done != nil {
+			done(moved)
+		}
+	}()
 	return b.item(ctx, c, func(item *badger.Item) error {
 		ran := false
 		err := item.Value(func(data []byte) error {
 			ran = true
-			if err := dag.Verify(c, data); err != nil {
+			moved = len(data)
+			err := unharmed(func() error { return dag.Verify(c, data) })
+			b.s.o.Disk.Failed("read a block", err)
+			if err != nil {
 				return fmt.Errorf("%w: %w", storage.ErrCorrupt, err)
 			}
+			done(moved) // fn may come back for more: it must not wait for itself
+			done = nil
 			return fn(data)
 		})
 		if err != nil && !ran { // the value log does not hold what the key says
@@ -68,6 +85,22 @@ func (b *Blobs) View(ctx context.Context, c dag.CID, fn func([]byte) error) erro
 		}
 		return err
 	})
+}
+
+// unharmed calls read, which touches a mapped file, and makes an error of what would otherwise end the process: a page
+// that the drive cannot give.
+func unharmed(read func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if p := recover(); p != nil {
+			fault, ok := p.(interface{ Addr() uintptr })
+			if !ok {
+				panic(p)
+			}
+			err = fmt.Errorf("%w: the drive cannot give the page at %#x", syscall.EIO, fault.Addr())
+		}
+	}()
+	return read()
 }
 
 // Get implements storage.Blobs.
@@ -113,11 +146,17 @@ func (b *Blobs) PutMany(ctx context.Context, blocks []storage.Block) error {
 		return err
 	}
 	defer b.s.users.Done()
+	done, err := b.s.o.Disk.Write(ctx) // before the lock, which others wait for
+	if err != nil {
+		return fmt.Errorf("put blocks: %w", err)
+	}
+	written := 0
+	defer func() { done(written) }()
 	b.s.sweep.RLock()
 	defer b.s.sweep.RUnlock()
 
 	entries := make([]*badger.Entry, 0, len(blocks))
-	err := b.s.db.View(func(txn *badger.Txn) error {
+	err = b.s.db.View(func(txn *badger.Txn) error {
 		for _, blk := range blocks {
 			e, err := b.needed(txn, blk)
 			if err != nil {
@@ -125,6 +164,7 @@ func (b *Blobs) PutMany(ctx context.Context, blocks []storage.Block) error {
 			}
 			if e != nil {
 				entries = append(entries, e)
+				written += len(e.Key) + len(e.Value)
 			}
 		}
 		return nil
@@ -147,8 +187,10 @@ func (b *Blobs) needed(txn *badger.Txn, blk storage.Block) (*badger.Entry, error
 	}
 	same := false
 	err = item.Value(func(data []byte) error {
-		same = bytes.Equal(data, blk.Data)
-		return nil
+		return unharmed(func() error {
+			same = bytes.Equal(data, blk.Data)
+			return nil
+		})
 	})
 	if err != nil || !same {
 		return write, nil

@@ -34,13 +34,22 @@ func (k *KV) Get(ctx context.Context, key []byte) ([]byte, error) {
 		return nil, err
 	}
 	defer k.s.users.Done()
+	done, err := k.s.o.Disk.Read(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("key %.80q: %w", key, err)
+	}
 	var value []byte
-	err := k.s.db.View(func(txn *badger.Txn) error {
+	defer func() { done(len(value)) }()
+	err = k.s.db.View(func(txn *badger.Txn) error {
 		item, err := txn.Get(recordKey(key))
 		if err != nil {
 			return wrap(err)
 		}
-		value, err = valueOf(item)
+		err = unharmed(func() error {
+			value, err = valueOf(item)
+			return err
+		})
+		k.s.o.Disk.Failed("read a record", err)
 		return err
 	})
 	if err != nil {
@@ -79,6 +88,11 @@ func (k *KV) Set(ctx context.Context, key, value []byte) error {
 		return err
 	}
 	defer k.s.users.Done()
+	done, err := k.s.o.Disk.Write(ctx)
+	if err != nil {
+		return fmt.Errorf("key %.80q: %w", key, err)
+	}
+	defer func() { done(len(key) + len(value)) }()
 	k.s.sweep.RLock()
 	defer k.s.sweep.RUnlock()
 	at := recordKey(key)
@@ -105,7 +119,13 @@ func (k *KV) Scan(ctx context.Context, prefix []byte) iter.Seq2[storage.Record, 
 				yield(storage.Record{}, err)
 				return
 			}
+			done, err := k.s.o.Disk.Read(ctx)
+			if err != nil {
+				yield(storage.Record{}, err)
+				return
+			}
 			value, err := valueOf(item)
+			done(len(value))
 			if err != nil {
 				yield(storage.Record{}, fmt.Errorf("key %.80q: %w", item.Key()[1:], err))
 				return

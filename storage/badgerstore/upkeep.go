@@ -20,6 +20,10 @@ func (s *Store) Sync(ctx context.Context) error {
 		return err
 	}
 	defer s.users.Done()
+	return s.o.Disk.Sync(s.sync)
+}
+
+func (s *Store) sync() error {
 	values, err := filepath.Glob(filepath.Join(s.dir, "*.vlog"))
 	if err != nil {
 		return err
@@ -114,10 +118,17 @@ func (s *Store) Compact(ctx context.Context) error {
 		return fmt.Errorf("block store: compact: %w", wrap(err))
 	}
 	for {
-		if err := context.Cause(ctx); err != nil {
+		// One value log is read, and at most half of it written anew.
+		done, err := s.o.Disk.Write(ctx)
+		if err != nil {
 			return err
 		}
-		err := s.db.RunValueLogGC(0.5)
+		err = s.db.RunValueLogGC(0.5)
+		moved := valueLog / 4
+		if err != nil {
+			moved = 0
+		}
+		done(moved)
 		if errors.Is(err, badger.ErrNoRewrite) || errors.Is(err, badger.ErrRejected) {
 			return nil
 		}

@@ -19,6 +19,8 @@ type Options struct {
 	SkipUnreadable bool
 	// Workers is how many files AddTree reads at once; default GOMAXPROCS.
 	Workers int
+	// Wrap, if there is one, stands between each file of AddTree and its reader, to hold it to the limits of its drive.
+	Wrap func(io.Reader) io.Reader
 }
 
 func (o Options) withDefaults() Options {

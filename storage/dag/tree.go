@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -277,7 +278,11 @@ func (t *treeImport) file(im *importer, j fileJob) (Entry, error) {
 		t.skip(j.name, kindOf(info.Mode()))
 		return Entry{}, nil
 	}
-	f, err := im.add(t.ctx, in)
+	var content io.Reader = in
+	if t.o.Wrap != nil {
+		content = t.o.Wrap(in)
+	}
+	f, err := im.add(t.ctx, content)
 	if err != nil {
 		var pe *fs.PathError
 		if errors.As(err, &pe) { // reading failed, not storing

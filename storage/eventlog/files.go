@@ -35,6 +35,9 @@ type File interface {
 	Sync() error
 }
 
+// Dir is a folder of the operating system, for whoever stands between it and a log. It must exist.
+func Dir(path string) Files { return dir(path) }
+
 // dir is a folder of the operating system.
 type dir string
 

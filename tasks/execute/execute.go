@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -37,8 +38,25 @@ type Options struct {
 	MaxInput int64
 	// MaxIdle is how many runners may wait for their job's next task, over all jobs. 0: twice the processors, at least 8.
 	MaxIdle int
+	Disk    Disk         // of Scratch; nil: no limits
 	Logger  *slog.Logger // nil: slog.Default
 }
+
+// Disk holds what the executor reads and writes in its scratch folder to the limits of the drive. A governor.Device is
+// one.
+type Disk interface {
+	Reader(ctx context.Context, r io.Reader) io.Reader
+	Writer(ctx context.Context, w io.Writer) io.Writer
+	// File waits until one more file may be open; done is called once.
+	File(ctx context.Context) (done func(), err error)
+}
+
+// free is a disk without limits.
+type free struct{}
+
+func (free) Reader(_ context.Context, r io.Reader) io.Reader { return r }
+func (free) Writer(_ context.Context, w io.Writer) io.Writer { return w }
+func (free) File(context.Context) (func(), error)            { return func() {}, nil }
 
 // Sizes.
 const (
@@ -71,6 +89,9 @@ func New(o Options) (*Executor, error) {
 		o.MaxIdle = max(8, 2*runtime.GOMAXPROCS(0))
 	}
 	o.Logger = cmp.Or(o.Logger, slog.Default())
+	if o.Disk == nil {
+		o.Disk = free{}
+	}
 	scratch, err := filepath.Abs(o.Scratch) // runners work in folders of their own
 	if err != nil {
 		return nil, fmt.Errorf("scratch folder: %w", err)
@@ -159,7 +180,7 @@ func (e *Executor) perform(ctx context.Context, job tasks.JobID, w sandbox.Work,
 		return out, err
 	}
 	if res.OnDisk {
-		t, err := dag.AddTree(ctx, e.o.Blobs, s.out(), dag.Options{})
+		t, err := dag.AddTree(ctx, e.o.Blobs, s.out(), dag.Options{Wrap: func(r io.Reader) io.Reader { return e.o.Disk.Reader(ctx, r) }})
 		if err != nil {
 			return out, fmt.Errorf("import output: %w", err)
 		}

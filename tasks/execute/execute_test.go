@@ -13,9 +13,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"kith/storage"
 	"kith/storage/dag"
+	"kith/storage/governor"
 	"kith/storage/memstore"
 	"kith/tasks"
 	"kith/tasks/execute"
@@ -479,4 +481,30 @@ func BenchmarkNoopParallel(b *testing.B) {
 			}
 		}
 	})
+}
+
+// TestDisk: the files of a task pass the limits of their drive, and a wait for it says why when it ends.
+func TestDisk(t *testing.T) {
+	disk := governor.NewDevice("scratch disk", governor.Limits{Files: 1}, nil)
+	b := open(t, func(o *execute.Options) { processes(t)(o); o.Disk = disk })
+	big := strings.Repeat("0123456789", 300_000)
+	root := b.add(t, map[string]string{"big": big})
+	if _, err := b.Run(t.Context(), assign("pass", "", root), nil); err != nil {
+		t.Fatal(err)
+	}
+	s := disk.Stats()
+	if n := int64(len(big)); s.WrittenBytes != n || s.ReadBytes != n {
+		t.Errorf("%d bytes written and %d read for an input and an output of %d", s.WrittenBytes, s.ReadBytes, n)
+	}
+	done, err := disk.File(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer done()
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err = b.Run(ctx, assign("pass", "", root), nil)
+	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "file limit of scratch disk") {
+		t.Errorf("a held file: %v", err)
+	}
 }

@@ -165,12 +165,17 @@ func (e *Executor) write(ctx context.Context, path string, f dag.Entry) (err err
 	if r.Size() != f.Size {
 		return fmt.Errorf("%w: %d bytes, the folder says %d", dag.ErrMalformed, r.Size(), f.Size)
 	}
+	done, err := e.o.Disk.File(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
 	w, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, w.Close()) }()
-	b := bufio.NewWriterSize(w, 256<<10) // files made of many small ones come in small pieces
+	b := bufio.NewWriterSize(e.o.Disk.Writer(ctx, w), 256<<10) // files made of many small ones come in small pieces
 	if _, err := r.WriteTo(b); err != nil {
 		return err
 	}

@@ -176,6 +176,9 @@ func (e *Executor) unsealInline(ctx context.Context, root dag.CID, key [32]byte,
 	return content, err
 }
 
+// onlyWriter hides what else a writer can do, so that it is given whole buffers.
+type onlyWriter struct{ io.Writer }
+
 var errManyFiles = errors.New("too many files to hold inline")
 
 // unsealToDir writes the files of a sealed input below dir.
@@ -188,11 +191,16 @@ func (e *Executor) unsealToDir(ctx context.Context, root dag.CID, key [32]byte, 
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			return err
 		}
+		done, err := e.o.Disk.File(ctx)
+		if err != nil {
+			return err
+		}
+		defer done()
 		w, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 		if err != nil {
 			return err
 		}
-		_, err = io.Copy(w, r)
+		_, err = io.CopyBuffer(onlyWriter{e.o.Disk.Writer(ctx, w)}, r, make([]byte, 256<<10))
 		return errors.Join(err, w.Close())
 	})
 }
