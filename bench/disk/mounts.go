@@ -115,4 +115,6 @@ func networkFS(fs string) bool {
 }
 
 // memoryFS reports whether a file system lives in memory.
-func memoryFS(fs string) bool { return fs == "tmpfs" || fs == "ramfs" || fs == "devtmpfs" || fs == "rootfs" }
+func memoryFS(fs string) bool {
+	return fs == "tmpfs" || fs == "ramfs" || fs == "devtmpfs" || fs == "rootfs"
+}

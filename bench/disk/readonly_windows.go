@@ -1,0 +1,11 @@
+package disk
+
+import (
+	"errors"
+
+	"golang.org/x/sys/windows"
+)
+
+func readOnly(err error) bool {
+	return errors.Is(err, ErrReadOnly) || errors.Is(err, windows.ERROR_WRITE_PROTECT)
+}
