@@ -171,8 +171,10 @@ func (r Report) measurements() []bench.Measurement {
 		list []Rate
 		unit bench.Unit
 	}{
-		{bench.SeqRead, r.Speed.SeqRead, bench.ByteRate}, {bench.SeqWrite, r.Speed.SeqWrite, bench.ByteRate},
-		{bench.RandRead, r.Speed.RandRead, bench.PerSecond}, {bench.RandWrite, r.Speed.RandWrite, bench.PerSecond},
+		{bench.SeqRead, r.Speed.SeqRead, bench.ByteRate},
+		{bench.SeqWrite, r.Speed.SeqWrite, bench.ByteRate},
+		{bench.RandRead, r.Speed.RandRead, bench.PerSecond},
+		{bench.RandWrite, r.Speed.RandWrite, bench.PerSecond},
 	} {
 		value := func(x Rate) float64 {
 			if s.unit == bench.ByteRate {
