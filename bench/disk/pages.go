@@ -23,6 +23,7 @@ const (
 type pages struct {
 	noise []byte          // the content of a chunk but for the headers
 	gens  []atomic.Uint32 // of each page; 0: never written, lost: a write failed
+	later bool            // pages may have been written after gens was noted
 }
 
 const lost = 1<<32 - 1
@@ -97,10 +98,13 @@ func (p *pages) check(b []byte, first int) error {
 			return fmt.Errorf("page %d holds something else", first+i)
 		case place != uint64(first+i):
 			return fmt.Errorf("page %d holds page %d", first+i, place)
-		case uint32(binary.LittleEndian.Uint64(got[16:])) != gen:
+		case uint32(binary.LittleEndian.Uint64(got[16:])) != gen && (!p.later || uint32(binary.LittleEndian.Uint64(got[16:])) < gen):
 			return fmt.Errorf("page %d is of another time: write %d, want %d", first+i, binary.LittleEndian.Uint64(got[16:]), gen)
 		case !bytes.Equal(got[header:], p.noise[at+header:at+page]):
 			return fmt.Errorf("page %d is damaged", first+i)
+		}
+		if p.later {
+			p.gens[first+i].Store(uint32(binary.LittleEndian.Uint64(got[16:])))
 		}
 	}
 	return nil

@@ -381,6 +381,7 @@ func (m *meter) speed(name string, depth int, limit time.Duration, size int, wri
 	counts := make([]atomic.Int64, stretches)
 	took := make([][]time.Duration, depth)
 	var next atomic.Int64
+	busy := make([]atomic.Bool, units) // of writing in sequence
 	begin := time.Now()
 	err := m.parallel(depth, func(w int) (func() (bool, error), error) {
 		b := aligned(size)
@@ -395,7 +396,9 @@ func (m *meter) speed(name string, depth int, limit time.Duration, size int, wri
 			if random {
 				unit = w + depth*rng.IntN(mine)
 			} else {
-				unit = int(next.Add(1)-1) % (units / depth * depth)
+				for unit = int(next.Add(1)-1) % units; write && !busy[unit].CompareAndSwap(false, true); { // a slow one is still at it, a round later
+					unit = int(next.Add(1)-1) % units
+				}
 			}
 			first := unit * (size / page)
 			var err error
@@ -404,6 +407,9 @@ func (m *meter) speed(name string, depth int, limit time.Duration, size int, wri
 					m.pages.fill(b, first)
 				}
 				err = m.write(b, first)
+				if !random {
+					busy[unit].Store(false)
+				}
 			} else {
 				err = m.read(b, first)
 			}
