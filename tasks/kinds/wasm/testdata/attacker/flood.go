@@ -80,7 +80,7 @@ var floods = map[string]func(){
 	},
 	"flood of open files":  func() { openMany(func() (*os.File, error) { return os.Create("/tmp/f") }) },
 	"flood of open inputs": func() { openMany(func() (*os.File, error) { return os.Open("/in/data") }) },
-	"endless recursion": func() { fmt.Println(deeper(1)) },
+	"endless recursion":    func() { fmt.Println(deeper(1)) },
 }
 
 func deeper(n int) int { return deeper(n+1) + n }

@@ -65,7 +65,9 @@ func pollOneoff(in, out unsafe.Pointer, n uint32, events unsafe.Pointer) uint32
 // firstOpen is the first number after those of standard input, output and error and of the three folders.
 const firstOpen = 6
 
-func str(s string) (unsafe.Pointer, uint32) { return unsafe.Pointer(unsafe.StringData(s)), uint32(len(s)) }
+func str(s string) (unsafe.Pointer, uint32) {
+	return unsafe.Pointer(unsafe.StringData(s)), uint32(len(s))
+}
 
 // errno makes an error of a number; 0 is none.
 func errno(n uint32) error {
