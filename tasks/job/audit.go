@@ -393,9 +393,7 @@ func (s *State) closing(a *Actions) bool {
 			continue
 		}
 		t := s.at(ref)
-		s.audit(ref, []replica{{
-			worker: uint32(i), place: s.workers[i].place, attempt: restingAttempt, state: good, root: t.root, bytes: t.bytes, told: true,
-		}}, false, a)
+		s.audit(ref, s.resting([]uint32{uint32(i) + 1}, t), false, a)
 		begun = true
 	}
 	return begun

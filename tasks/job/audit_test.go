@@ -28,6 +28,9 @@ func TestAnyOrderAdaptive(t *testing.T) {
 			if i == proof {
 				disprove()
 			}
+			if i == proof/2 {
+				m.step(&Doubted{Stage: i % 4, To: parts})
+			}
 			m.play()
 			if m.end != nil {
 				break

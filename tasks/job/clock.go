@@ -309,6 +309,9 @@ func (s *State) DoneTasks() (n int) {
 	return n
 }
 
+// Size returns how many tasks the job has.
+func (s *State) Size() int { return s.allTasks() }
+
 func (s *State) allTasks() (n int) {
 	for i := range s.stages {
 		if s.stages[i].Mode != tasks.Gather {

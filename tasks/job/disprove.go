@@ -41,20 +41,63 @@ func (s *State) disprove(id tasks.NodeID, now int64, a *Actions) {
 	s.finishing(a)
 }
 
+// Doubtful counts the tasks of a range whose results stand alone, and those that are being audited.
+func (s *State) Doubtful(stage, from, to int) (alone, audited int) {
+	s.each(stage, from, to, func(_ Ref, t *task, votes []uint32) {
+		switch {
+		case t.phase == auditing || t.phase == judging:
+			audited++
+		case t.phase == done && len(votes) > 1 && votes[1] == 0:
+			alone++
+		}
+	})
+	return alone, audited
+}
+
+func (s *State) doubted(ev *Doubted, a *Actions) {
+	if !s.adaptive() {
+		return
+	}
+	s.each(ev.Stage, ev.From, ev.To, func(ref Ref, t *task, votes []uint32) {
+		if t.phase == done && len(votes) > 1 && votes[1] == 0 && votes[0] != 0 {
+			s.audit(ref, s.resting(votes[:1], t), false, a)
+		}
+	})
+}
+
+// each visits the tasks of a range with their voters.
+func (s *State) each(stage, from, to int, visit func(Ref, *task, []uint32)) {
+	if stage < 0 || stage >= len(s.stages) {
+		return
+	}
+	st := &s.stages[stage]
+	for j := max(from, 0); j < min(to, len(st.tasks)); j++ {
+		visit(Ref{Stage: stage, Index: j}, &st.tasks[j], st.voters[j*s.k():(j+1)*s.k()])
+	}
+}
+
+// resting makes the votes that an audit begins with.
+func (s *State) resting(voters []uint32, t *task) (list []replica) {
+	for i, v := range voters {
+		list = append(list, replica{
+			worker: v - 1, place: s.workers[v-1].place, attempt: uint16(restingAttempt + i), state: good, root: t.root, bytes: t.bytes, told: true,
+		})
+	}
+	return list
+}
+
 // doubt looks at an accepted output that a liar may have carried.
 func (s *State) doubt(ref Ref, liar uint32, a *Actions) {
 	st, t := &s.stages[ref.Stage], s.at(ref)
 	votes := st.voters[ref.Index*s.k() : (ref.Index+1)*s.k()]
 	mine := false
-	var rest []replica
-	for i, v := range votes {
+	var rest []uint32
+	for _, v := range votes {
 		switch {
 		case v == liar+1:
 			mine = true
 		case v != 0 && !s.workers[v-1].lied:
-			rest = append(rest, replica{
-				worker: v - 1, place: s.workers[v-1].place, attempt: uint16(restingAttempt + i), state: good, root: t.root, bytes: t.bytes, told: true,
-			})
+			rest = append(rest, v)
 		}
 	}
 	switch {
@@ -63,10 +106,8 @@ func (s *State) doubt(ref Ref, liar uint32, a *Actions) {
 		s.undo(ref, a)
 	default:
 		clear(votes)
-		for i := range rest {
-			votes[i] = rest[i].worker + 1
-		}
-		s.audit(ref, rest, false, a)
+		copy(votes, rest)
+		s.audit(ref, s.resting(rest, t), false, a)
 	}
 }
 

@@ -82,6 +82,13 @@ type (
 		_      struct{} `cbor:",toarray"`
 		Worker tasks.NodeID
 	}
+	// Doubted says that this node could not work with what the tasks From to To-1 of a stage put out: results among them
+	// that stand alone are audited.
+	Doubted struct {
+		_        struct{} `cbor:",toarray"`
+		Stage    int
+		From, To int
+	}
 	// Returned says that a worker handed a lease back.
 	Returned struct {
 		_      struct{} `cbor:",toarray"`
@@ -163,6 +170,7 @@ type Decision struct {
 	// Not written down: the round it was reached in, and the leases whose workers know the outcome already.
 	Round int             `cbor:"-"`
 	Known []tasks.LeaseID `cbor:"-"`
+	Turns bool            `cbor:"-"` // it overturns an earlier verdict
 }
 
 // Settled is what became of one replica.
@@ -249,6 +257,7 @@ func (*Sole) tag() uint64         { return 14 }
 func (*Provisional) tag() uint64  { return 15 }
 func (*Disproved) tag() uint64    { return 16 }
 func (*Cleared) tag() uint64      { return 17 }
+func (*Doubted) tag() uint64      { return 18 }
 func (Composed) tag() uint64      { return notLogged }
 func (Heartbeat) tag() uint64     { return notLogged }
 func (Committed) tag() uint64     { return notLogged }
@@ -308,6 +317,8 @@ func blank(tag uint64) Event {
 		return new(Disproved)
 	case 17:
 		return new(Cleared)
+	case 18:
+		return new(Doubted)
 	}
 	return nil
 }

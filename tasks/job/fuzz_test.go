@@ -12,7 +12,7 @@ func FuzzDecode(f *testing.F) {
 	for _, ev := range []Event{
 		&Accepted{}, &Placed{Worker: node(1), Place: Place{Group: "g", Account: "a"}}, &Planned{Stages: pipeline(2), Parts: 3}, &Parts{Roots: []dag.CID{root("a")}}, &Granted{Items: []Grant{{}}},
 		&Returned{}, &Verdicts{Items: []Decision{{Replicas: []Settled{{}}}}}, &Reopened{}, &Gathered{}, &Merged{}, &Unmerged{}, &Done{}, &Ended{},
-		&Sole{Items: []Grant{{}}, OneIn: 4}, &Provisional{Items: []Decision{{Root: root("a"), Replicas: []Settled{{Outcome: tasks.Accepted}}}}}, &Disproved{}, &Cleared{},
+		&Sole{Items: []Grant{{}}, OneIn: 4}, &Provisional{Items: []Decision{{Root: root("a"), Replicas: []Settled{{Outcome: tasks.Accepted}}}}}, &Disproved{}, &Cleared{}, &Doubted{To: 3},
 	} {
 		b, err := Encode(ev)
 		if err != nil {

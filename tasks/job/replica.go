@@ -362,6 +362,7 @@ func (s *State) decide(ref Ref, t *task, root dag.CID, a *Actions) {
 		t.phase = judging
 	}
 	d := Decision{Task: ref, Root: root, Round: s.round, Replicas: make([]Settled, 0, len(t.reps))}
+	d.Turns = t.root.Defined() && t.root != root
 	b, counted := s.count(t), 0
 	for i := range t.reps {
 		r := &t.reps[i]

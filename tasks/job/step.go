@@ -63,6 +63,8 @@ func (s *State) Step(ev Event, now int64, a *Actions) {
 		s.provisional(ev, now, a)
 	case *Disproved:
 		s.disprove(ev.Worker, now, a)
+	case *Doubted:
+		s.doubted(ev, a)
 	case *Cleared:
 		if w, ok := s.byID[ev.Worker]; ok {
 			s.workers[w].lied = false

@@ -23,6 +23,7 @@ type table struct {
 	nodes   []match.Node // what match.Choose looks at
 	seats   []seat       // beside nodes
 	left    map[string]int
+	strange int // leases that workers without a record may have beside those they hold, all together
 	voices  []job.Voice
 	tried   []match.Place
 	holders []tasks.NodeID
@@ -32,7 +33,8 @@ type table struct {
 type seat struct {
 	s       *session
 	granted *job.Granted
-	group   string // a newcomer's, while quotas bind
+	sole    *job.Sole // those whose result may stand alone
+	group   string    // a newcomer's, while quotas bind
 }
 
 // grant gives work to the sessions that have room, jobs in turn.
@@ -108,6 +110,7 @@ func (d *Driver) full(j *running) bool { return j.state.Workers() >= j.state.Nod
 func (d *Driver) seat(j *running, now int64) {
 	t := &d.table
 	clear(t.left)
+	t.strange = math.MaxInt
 	full, known := d.full(j), false
 	left, slots := j.state.Backlog(), 0
 	for id, s := range d.sessions {
@@ -142,6 +145,14 @@ func (d *Driver) seat(j *running, now int64) {
 			t.left[s.peer.group] -= len(s.grants.m)
 		}
 	}
+	if known && adaptive(j) {
+		t.strange = max(trust.FirstQuota, j.state.Size()/strangersShare)
+		for id, s := range d.sessions {
+			if !d.trust.Get(id, now).Proven() {
+				t.strange -= s.grants.of(j.id)
+			}
+		}
+	}
 	for i := len(t.nodes) - 1; i >= 0; i-- {
 		if d.sated(i) {
 			d.rise(j, i)
@@ -149,16 +160,23 @@ func (d *Driver) seat(j *running, now int64) {
 	}
 }
 
+// strangersShare is the part of an adaptive job's tasks that all workers without a record may have at once, while one
+// with a record is there: a tenth.
+const strangersShare = 10
+
 // sated reports whether a worker at the table can have no more.
 func (d *Driver) sated(i int) bool {
 	n, group := &d.table.nodes[i], d.table.seats[i].group
-	return n.Free <= 0 || n.Quota > 0 && n.Running >= n.Quota || group != "" && d.table.left[group] <= 0
+	return n.Free <= 0 || n.Quota > 0 && n.Running >= n.Quota || group != "" && d.table.left[group] <= 0 || n.Quota > 0 && d.table.strange <= 0
 }
 
 // rise takes a worker off the table and logs what it was given.
 func (d *Driver) rise(j *running, i int) {
 	t := &d.table
 	if ev := t.seats[i].granted; ev != nil {
+		d.append(j.id, ev, nil)
+	}
+	if ev := t.seats[i].sole; ev != nil {
 		d.append(j.id, ev, nil)
 	}
 	last := len(t.nodes) - 1
@@ -192,13 +210,17 @@ func (d *Driver) give(j *running, i int, ref job.Ref, now int64) bool {
 		d.end(j, reasonOf(err, tasks.OverLimits))
 		return false
 	}
-	g := job.Grant{Task: ref, Attempt: lease.Attempt, Lease: lease.ID, Expiry: lease.Expiry}
-	if t.seats[i].granted == nil {
-		t.seats[i].granted = &job.Granted{Worker: s.peer.id}
+	g := job.Grant{Task: ref, Attempt: j.state.Attempt(ref), Lease: lease.ID, Expiry: lease.Expiry}
+	if oneIn, ok := d.alone(j, s, ref, now); ok {
+		d.grantSole(j, &t.seats[i], g, oneIn, now)
+	} else {
+		if t.seats[i].granted == nil {
+			t.seats[i].granted = &job.Granted{Worker: s.peer.id}
+		}
+		ev := t.seats[i].granted
+		ev.Items = append(ev.Items, g)
+		d.step(j, &job.Granted{Worker: s.peer.id, Items: []job.Grant{g}}, now)
 	}
-	ev := t.seats[i].granted
-	ev.Items = append(ev.Items, g)
-	d.step(j, &job.Granted{Worker: s.peer.id, Items: []job.Grant{g}}, now)
 	if s.grants.held == 0 {
 		s.heard = now // its silence begins to count
 	}
@@ -212,6 +234,9 @@ func (d *Driver) give(j *running, i int, ref job.Ref, now int64) bool {
 	n.Free--
 	n.Running++
 	n.Given++
+	if n.Quota > 0 {
+		t.strange--
+	}
 	if group := t.seats[i].group; group != "" {
 		t.left[group]--
 	}

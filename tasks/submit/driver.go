@@ -20,6 +20,7 @@ import (
 	"kith/tasks"
 	"kith/tasks/job"
 	"kith/tasks/trust"
+	"kith/tasks/verify"
 	"kith/tasks/wire"
 )
 
@@ -266,8 +267,14 @@ func (d *Driver) complete(s *tasks.Spec) error {
 	if p.K == 0 {
 		p.K = 2
 	}
+	if p.N == 0 && p.Replication == tasks.Adaptive {
+		p.N = verify.MaxN // a dispute is settled by a lead
+	}
 	if p.N == 0 {
 		p.N = p.K + 1
+	}
+	if p.Replication == tasks.Fixed {
+		p.Replication = "" // as specs have said it from the beginning
 	}
 	if p.DeviceClass == "" {
 		p.DeviceClass = tasks.CPU
@@ -291,6 +298,10 @@ func (d *Driver) complete(s *tasks.Spec) error {
 		return bad("the name has %d bytes, at most 200", len(s.Name))
 	case p.K < 1 || p.K > 8:
 		return bad("k is %d, want 1 to 8", p.K)
+	case p.Replication != "" && p.Replication != tasks.Adaptive:
+		return bad("replication %q is not fixed or adaptive", p.Replication)
+	case p.Replication == tasks.Adaptive && p.K < 2:
+		return bad("adaptive replication compares newcomers' results: k is %d, want at least 2", p.K)
 	case p.N < p.K || p.N > 16:
 		return bad("n is %d, want k to 16", p.N)
 	case p.NodeLimit < 0 || p.NodeLimit != 0 && p.NodeLimit < p.K:

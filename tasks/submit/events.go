@@ -177,6 +177,10 @@ func (d *Driver) storeSome(items []stored) {
 	}
 	for from := 0; from < len(items); {
 		j := items[from].j
+		if adaptive(j) {
+			from += d.rule(j, items[from:], err)
+			continue
+		}
 		ev := &job.Verdicts{}
 		to := from
 		for to < len(items) && items[to].j == j {

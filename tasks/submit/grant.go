@@ -79,6 +79,18 @@ func (g *grants) renew(id tasks.JobID, ref job.Ref, inputs []dag.CID) {
 	}
 }
 
+// of counts the leases of one job.
+func (g *grants) of(id tasks.JobID) (n int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, x := range g.m {
+		if x.job == id {
+			n++
+		}
+	}
+	return n
+}
+
 // forget drops the leases of a job that is over.
 func (g *grants) forget(id tasks.JobID) {
 	for l, x := range g.m {
@@ -162,7 +174,7 @@ func (d *Driver) fits(j *running, s *session) bool {
 func (d *Driver) lease(j *running, s *session, ref job.Ref, now int64) (tasks.Lease, error) {
 	st := j.state.Stage(ref.Stage)
 	inputs := j.state.Inputs(ref)
-	attempt := j.state.Attempt(ref)
+	attempt := j.state.Handle(ref)
 	task := j.state.TaskID(ref)
 	expiry := now + j.plan[ref.Stage].life
 	id := tasks.NewLeaseID(j.id, task, attempt, s.peer.id, s.epoch, expiry)

@@ -66,6 +66,13 @@ func (d *Driver) replay(rec []byte) error {
 	for _, b := range rec[32:40] {
 		at = at<<8 | int64(b)
 	}
+	if id == (tasks.JobID{}) && rec[40]>>5 == 5 { // a map
+		var l trust.Ledger
+		if err := dag.Unmarshal(rec[40:], &l); err != nil {
+			return fmt.Errorf("%w: %w", storage.ErrCorrupt, err)
+		}
+		return d.readLedger(&l)
+	}
 	if id == (tasks.JobID{}) {
 		var list []trust.Entry
 		if err := dag.Unmarshal(rec[40:], &list); err != nil {
@@ -84,8 +91,13 @@ func (d *Driver) replay(rec []byte) error {
 		return nil
 	}
 	if j, ok := d.jobs[id]; ok {
-		if v, ok := ev.(*job.Verdicts); ok {
+		switch v := ev.(type) {
+		case *job.Verdicts:
 			d.recall(j, v, at)
+		case *job.Provisional:
+			if v.Round == j.state.Round() {
+				d.recall(j, &job.Verdicts{Items: v.Items}, at)
+			}
 		}
 		var ignored job.Actions
 		j.state.Step(ev, at, &ignored)
@@ -244,10 +256,14 @@ type snapshotFile struct {
 	Version int           `cbor:"v"`
 	Jobs    [][]byte      `cbor:"jobs"` // job.State each
 	Trust   []trust.Entry `cbor:"trust"`
+	Ledger  *trust.Ledger `cbor:"ledger,omitempty"`
 }
 
 func (d *Driver) encode() []byte {
 	f := snapshotFile{Version: snapshotVersion, Trust: d.trust.Snapshot()}
+	if l := d.trust.Ledger(); l.Verdicts > 0 {
+		f.Ledger = &l
+	}
 	for _, j := range sortedJobs(d.jobs) {
 		f.Jobs = append(f.Jobs, j.state.Encode())
 	}
@@ -272,6 +288,11 @@ func (d *Driver) readSnapshot(r io.Reader) error {
 	}
 	if err := d.readTrust(f.Trust); err != nil {
 		return err
+	}
+	if f.Ledger != nil {
+		if err := d.readLedger(f.Ledger); err != nil {
+			return err
+		}
 	}
 	for _, b := range f.Jobs {
 		st, err := job.Restore(b)

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"kith/storage"
@@ -37,6 +38,8 @@ type running struct {
 	refused    map[tasks.Code]int
 	trouble    *tasks.Reason // what this node itself lacks at present
 	finished   int64         // when it ended, 0 if that was before the last start
+
+	adapt adapt // of an adaptive job
 }
 
 // stagePlan is what every lease and receipt of a stage says.
@@ -187,7 +190,9 @@ func (d *Driver) act(j *running, f func(*job.Actions), now int64) {
 	for i := range a.Merge {
 		d.merge(j, a.Merge[i])
 	}
-	if a.Finish != nil {
+	if a.Finish != nil && adaptive(j) {
+		d.finishLater(j, a.Finish)
+	} else if a.Finish != nil {
 		d.conclude(j, a.Finish)
 	}
 	if a.End != nil {
@@ -345,6 +350,7 @@ func (d *Driver) compose(j *running, c job.Compose) {
 	reduce := j.state.Stage(c.Task.Stage).Mode == tasks.Reduce
 	sealed := j.state.Job().Spec.Sensitivity == tasks.Approved
 	secret := j.state.Secret()
+	epoch := j.adapt.now()
 	d.aside(j, func(ctx context.Context) func() {
 		in, err := c.From, error(nil)
 		if reduce {
@@ -361,8 +367,14 @@ func (d *Driver) compose(j *running, c job.Compose) {
 		}
 		return func() {
 			now := time.Now().UnixMilli()
+			if j.adapt.now() != epoch {
+				return // made of what was taken back since; it is asked for again
+			}
 			if err != nil {
 				d.step(j, job.ComposeFailed{Task: c.Task}, now)
+				if from := j.state.Stage(c.Task.Stage).Inputs[0]; reduce && d.doubts(j, from, 0, math.MaxInt, err) {
+					return
+				}
 				d.failedHere(j, err)
 				return
 			}
@@ -385,6 +397,7 @@ func sealKey(secret [32]byte, ref job.Ref, input int) [32]byte {
 
 func (d *Driver) gather(j *running, g job.GatherStage) {
 	spec, stage, parts := *j.state.Job(), j.state.Stage(g.Stage), j.state.Parts()
+	epoch := j.adapt.now()
 	d.aside(j, func(ctx context.Context) func() {
 		out, err := d.o.Executor.Gather(ctx, spec, stage, parts, g.Inputs)
 		if err == nil && len(out) != parts {
@@ -392,8 +405,14 @@ func (d *Driver) gather(j *running, g job.GatherStage) {
 		}
 		return func() {
 			now := time.Now().UnixMilli()
+			if j.adapt.now() != epoch {
+				return
+			}
 			if err != nil {
 				d.step(j, job.GatherFailed{Stage: g.Stage}, now)
+				if d.doubts(j, stage.Inputs[0], 0, math.MaxInt, err) {
+					return
+				}
 				d.failedHere(j, err)
 				return
 			}
@@ -411,15 +430,30 @@ func (d *Driver) merge(j *running, m merge.Step) {
 	spec := *j.state.Job()
 	last := j.state.Stage(j.state.Stages() - 1)
 	step := last.Steps[len(last.Steps)-1]
+	epoch := j.adapt.now()
 	d.aside(j, func(ctx context.Context) func() {
 		root, err := d.o.Executor.Merge(ctx, spec, step, m.Inputs)
 		return func() {
+			if j.adapt.now() != epoch {
+				return
+			}
 			if err != nil {
 				d.step(j, job.MergeFailed{Level: m.Level, Index: m.Index}, time.Now().UnixMilli())
-				d.failedHere(j, err)
+				width := merge.FanIn
+				for range m.Level {
+					width *= merge.FanIn
+				}
+				if !d.doubts(j, last.Index, m.Index*width, (m.Index+1)*width, err) {
+					d.failedHere(j, err)
+				}
 				return
 			}
 			ev := &job.Merged{Level: m.Level, Index: m.Index, Root: root}
+			j.adapt.order.Lock()
+			defer j.adapt.order.Unlock()
+			if j.adapt.epoch != epoch {
+				return
+			}
 			d.append(j.id, ev, func(err error) {
 				now := time.Now().UnixMilli()
 				if err != nil {

@@ -229,7 +229,7 @@ func (d *Driver) token(worker tasks.NodeID, epoch uint64) (t wire.Token) {
 // join puts a session on the list, or says why not. It runs in the loop.
 func (d *Driver) join(s *session, hello *wire.Hello) *tasks.Reason {
 	id := s.peer.id
-	if d.trust.Get(id, s.since).Banned() {
+	if d.trust.Banned(id, s.since) {
 		return &tasks.Reason{Code: tasks.Banned}
 	}
 	old := d.sessions[id]

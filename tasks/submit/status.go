@@ -7,6 +7,7 @@ import (
 	"kith/storage/dag"
 	"kith/tasks"
 	"kith/tasks/job"
+	"kith/tasks/trust"
 	"kith/tasks/wire"
 )
 
@@ -15,6 +16,8 @@ var (
 	ErrNoJob   = errors.New("no such job")
 	ErrBusy    = errors.New("too many unfinished jobs")
 	ErrStopped = errors.New("the submitter has stopped")
+	// ErrNoCase: nothing is held against the worker that an appeal could lift.
+	ErrNoCase = errors.New("nothing is held against this node that an appeal could lift")
 	// ErrPrivate: the input may not leave this machine.
 	ErrPrivate = errors.New("private data is never given to another node")
 )
@@ -48,6 +51,16 @@ type Explanation struct {
 	Reached int // nodes the last offer may have reached
 	// NextOffer is when the next offer is due, in Unix milliseconds, while the job wants more workers than it has; else 0.
 	NextOffer int64
+}
+
+// Trust is what this node thinks of the workers it has met.
+type Trust struct {
+	Records    []trust.Entry // faded to now
+	Skills     []trust.Skill
+	Lies       []trust.Lie
+	Cases      []trust.Case
+	Collusions []trust.Collusion
+	Verdicts   int64
 }
 
 // Session is one connected worker.

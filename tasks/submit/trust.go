@@ -68,6 +68,9 @@ func (d *Driver) expel(worker tasks.NodeID, why string) {
 // writeTrust logs the records that changed.
 func (d *Driver) writeTrust(durable bool) {
 	d.noteAt = 0
+	if l, any := d.trust.Changes(); any {
+		d.logTrust(&l, durable)
+	}
 	if len(d.doubted) == 0 {
 		return
 	}
@@ -77,7 +80,12 @@ func (d *Driver) writeTrust(durable bool) {
 		list = append(list, trust.Entry{Node: id, Record: d.trust.Get(id, now)})
 	}
 	clear(d.doubted)
-	b, err := dag.Marshal(list)
+	d.logTrust(list, durable)
+}
+
+// logTrust logs entries or a ledger.
+func (d *Driver) logTrust(v any, durable bool) {
+	b, err := dag.Marshal(v)
 	if err != nil {
 		panic("BUG: " + err.Error())
 	}
@@ -88,10 +96,19 @@ func (d *Driver) writeTrust(durable bool) {
 
 // readTrust takes records from the log or a snapshot.
 func (d *Driver) readTrust(list []trust.Entry) error {
+	today := time.Now().UnixMilli() / (24 * time.Hour).Milliseconds()
 	for i := range list {
+		list[i].Record.Day = min(list[i].Record.Day, today+1) // a clock that was ahead then must not keep it from fading
 		if err := d.trust.Set(list[i]); err != nil {
 			return fmt.Errorf("%w: %w", storage.ErrCorrupt, err)
 		}
+	}
+	return nil
+}
+
+func (d *Driver) readLedger(l *trust.Ledger) error {
+	if err := d.trust.Fold(l); err != nil {
+		return fmt.Errorf("%w: %w", storage.ErrCorrupt, err)
 	}
 	return nil
 }

@@ -1,0 +1,181 @@
+package submit_test
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"kith/tasks"
+	"kith/tasks/execute"
+	"kith/tasks/job"
+	"kith/tasks/submit"
+	"kith/tasks/wire"
+	"kith/tasks/work"
+)
+
+func adaptive(n int) tasks.Spec {
+	spec := noop(n)
+	spec.Policy.Replication = tasks.Adaptive
+	return spec
+}
+
+// turncoat lies from the moment on it is told to.
+type turncoat struct {
+	work.Executor
+	lies *atomic.Bool
+}
+
+func (t turncoat) Run(ctx context.Context, a tasks.Assignment, progress func(done, total int64)) (execute.Output, error) {
+	if t.lies.Load() {
+		return liar{t.Executor}.Run(ctx, a, progress)
+	}
+	return t.Executor.Run(ctx, a, progress)
+}
+
+// known lets a fleet do so much under comparison that all of it is believed alone afterwards.
+func (w *world) known(t *testing.T) {
+	t.Helper()
+	w.gather(len(w.donors))
+	w.mustFinish(w.run(adaptive(100)))
+}
+
+// In a fleet that has earned it most tasks are done once, and the result is that of full comparison.
+func TestAdaptiveJob(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, nil)
+		w.submit()
+		for range 4 {
+			w.newDonor()
+		}
+		w.known(t)
+		first := w.run(noop(300))
+		w.mustFinish(first)
+		st := w.run(adaptive(300))
+		w.mustFinish(st)
+		if st.Result != first.Result {
+			t.Errorf("the result is %s, under comparison %s", st.Result, first.Result)
+		}
+		if st.Leases < 300+300/20 || st.Leases > 300+300/3 {
+			t.Errorf("%d leases for 300 tasks", st.Leases)
+		}
+		t.Logf("%d leases for 300 tasks; compared: %d", st.Leases, first.Leases)
+	})
+}
+
+// A worker that is believed alone begins to lie. It is found, banned, and all it did is done again: the result is the
+// honest one, also if the submitter is cut off in between.
+func TestTurncoatIsFoundAndUndone(t *testing.T) {
+	for _, crash := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t, nil)
+			w.submit()
+			for range 5 {
+				w.newDonor()
+			}
+			var lies atomic.Bool
+			bad := w.newDonor(func(o *work.Options) { o.Executor = turncoat{o.Executor, &lies} })
+			w.known(t)
+			want := w.run(noop(400))
+			w.mustFinish(want)
+			lies.Store(true)
+			id, err := w.submitter.Submit(t.Context(), adaptive(400))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if crash {
+				time.Sleep(2 * time.Millisecond)
+				w.crashSubmitter()
+				w.announce(id)
+			}
+			st := w.finish(id)
+			w.mustFinish(st)
+			if st.Result != want.Result {
+				t.Errorf("crash %v: the result is %s, want %s", crash, st.Result, want.Result)
+			}
+			book, err := w.submitter.Trust(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(book.Lies) != 1 || book.Lies[0].Node != bad.id {
+				t.Errorf("crash %v: called liars: %+v", crash, book.Lies)
+			}
+			if code := w.toldAs(t, bad); code != tasks.Banned {
+				t.Errorf("crash %v: the liar is told %q", crash, code)
+			}
+			w.crashSubmitter()
+			if code := w.toldAs(t, bad); code != tasks.Banned {
+				t.Errorf("crash %v: the liar is told %q after a restart", crash, code)
+			}
+			if err := w.submitter.Appeal(t.Context(), bad.id); err != nil {
+				t.Fatal(err)
+			}
+			if err := w.submitter.Appeal(t.Context(), bad.id); !errors.Is(err, submit.ErrNoCase) {
+				t.Errorf("a second appeal: %v", err)
+			}
+			w.crashSubmitter()
+			if code := w.toldAs(t, bad); code == tasks.Banned {
+				t.Error("banned again after its appeal and a restart")
+			}
+		})
+	}
+}
+
+// toldAs says hello with a donor's key, and returns the reason with which it is sent away, or "".
+func (w *world) toldAs(t *testing.T, d *donor) tasks.Code {
+	t.Helper()
+	d.stop()
+	p := w.puppetAt(t, byte(d.n+1), d.addr)
+	hello := p.frame(p.hello())
+	go func() { _, _ = p.conn.Write(hello) }()
+	defer p.conn.Close()
+	switch m := hear[wire.Message](p).(type) {
+	case *wire.Bye:
+		return m.Reason.Code
+	default:
+		return ""
+	}
+}
+
+// All that a lease says of itself is the same for an audit as for a first replica, but for what names the task.
+func TestAuditLeasesLookAlike(t *testing.T) {
+	s := job.New(&job.Accepted{
+		Job:    tasks.Job{ID: tasks.JobID{1}, Spec: tasks.Spec{Policy: tasks.Policy{K: 2, N: 16, Replication: tasks.Adaptive}}},
+		Secret: [32]byte{3},
+	})
+	var a job.Actions
+	s.Step(&job.Planned{Stages: []tasks.Stage{{Mode: tasks.Map, Inputs: []int{tasks.Source}, Steps: []tasks.Step{{Kind: "x"}}}}, Parts: 2000}, 1, &a)
+	sum := 0
+	for i := range 2000 {
+		sum += s.Handle(job.Ref{Index: i})
+	}
+	if mean := sum / 2000; mean < 450 || mean > 574 {
+		t.Errorf("attempts shown for first replicas have a mean of %d, of numbers that say nothing it is 511", mean)
+	}
+}
+
+func TestAdaptiveSpecs(t *testing.T) {
+	w := newWorld(t, nil)
+	w.submit()
+	for name, p := range map[string]tasks.Policy{
+		"unknown form":    {Replication: "sometimes"},
+		"nobody compares": {K: 1, Replication: tasks.Adaptive},
+	} {
+		spec := noop(1)
+		spec.Policy = p
+		if _, err := w.submitter.Submit(t.Context(), spec); !errors.Is(err, tasks.ErrSpec) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	spec := noop(1)
+	spec.Policy.Replication = tasks.Fixed
+	id, err := w.submitter.Submit(t.Context(), spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if st, err := w.submitter.Job(t.Context(), id); err != nil || st.Spec.Policy.Replication != "" || st.Spec.Policy.N != 3 {
+		t.Errorf("fixed replication is written as %+v, %v", st.Spec.Policy, err)
+	}
+}
