@@ -22,8 +22,10 @@ import (
 	"kith/p2p"
 	"kith/p2p/geo"
 	"kith/p2p/host"
+	"kith/storage"
 	"kith/storage/dag"
 	"kith/tasks"
+	"kith/tasks/execute"
 	"kith/tasks/submit"
 )
 
@@ -84,6 +86,9 @@ func (s *submitting) Submit(ctx context.Context, req api.Submit, progress func(a
 			return api.JobDetail{}, err
 		}
 		spec.Input, f.Files, f.Bytes = tree.Root, int64(tree.Files), tree.Size
+		if err := s.beside(ctx, &spec, req.File); err != nil {
+			return api.JobDetail{}, err
+		}
 	}
 	id, err := s.driver.Submit(ctx, spec)
 	if err != nil {
@@ -132,6 +137,8 @@ func (s *submitting) spec(req api.Submit) (tasks.Spec, error) {
 		switch {
 		case i == 0 && input && req.Path == "":
 			return bad("name a file or folder", "%s works on a file or folder, and none is named", op.Kind)
+		case i == 0 && !input && req.File != "":
+			return bad("leave the file away", "%s reads no input", op.Kind)
 		case i == 0 && !input && req.Path != "":
 			return bad("leave the path away", "%s reads no input", op.Kind)
 		}
@@ -163,6 +170,50 @@ func (s *submitting) spec(req api.Submit) (tasks.Spec, error) {
 	_, _ = rand.Read(spec.Seed[:]) // never fails
 	return spec, nil
 }
+
+// beside puts the file that the first kind needs beside its input there too.
+func (s *submitting) beside(ctx context.Context, spec *tasks.Spec, path string) error {
+	if path == "" {
+		return nil
+	}
+	if err := AddFile(ctx, s.stores.blobs, s.node.kinds, spec, path); err != nil {
+		return err
+	}
+	return s.stores.blobs.Sync(ctx)
+}
+
+// AddFile adds a file of this machine to the input of a job for its first kind, as Executor wants it.
+func AddFile(ctx context.Context, blobs storage.Blobs, kinds tasks.Registry, spec *tasks.Spec, path string) (err error) {
+	f, err := os.Open(path)
+	var info fs.FileInfo
+	if err == nil {
+		defer f.Close()
+		info, err = f.Stat()
+	}
+	switch {
+	case err != nil:
+		return api.Refuse(api.CodeNotFound, "check the path", "cannot read %s: %v", path, errors.Unwrap(err))
+	case !info.Mode().IsRegular():
+		return api.Refuse(api.CodeBadRequest, "name a plain file", "%s is not a file", path)
+	case info.Size() > maxBeside:
+		return api.Refuse(api.CodeBadRequest, "name a smaller one", "%s has %d MiB; %d MiB are allowed", path, info.Size()>>20, maxBeside>>20)
+	}
+	op := &spec.Ops[0]
+	kind, err := kinds.Kind(op.Kind)
+	if err != nil {
+		return err
+	}
+	spec.Input, op.Params, err = execute.AddFile(ctx, blobs, kind, op.Params, spec.Input, filepath.Base(path), f)
+	if errors.Is(err, execute.ErrNoFile) {
+		return api.Refuse(api.CodeBadRequest, "leave the file away", "%v", err)
+	}
+	if errors.Is(err, execute.ErrInput) {
+		return api.Refuse(api.CodeBadRequest, "kith kinds "+op.Kind+" says what is wanted", "%v", err)
+	}
+	return err
+}
+
+const maxBeside = 64 << 20 // bytes
 
 // importing puts an import on the list until end is called.
 func (s *submitting) importing(path string) (im *api.Import, end func()) {

@@ -127,6 +127,11 @@ func (c localCmd) Run(a *app) (err error) {
 			return usage("%s holds no file (%d entries that are no plain files were left out); name a folder with files", c.Path, tree.SkippedCount)
 		}
 		spec.Input = tree.Root
+		if c.Module != "" {
+			if err := node.AddFile(a.ctx, store.Blobs(), registry, &spec, c.Module); err != nil {
+				return err
+			}
+		}
 		if tree.SkippedCount > 0 {
 			a.note("%d entries that are no plain files were left out, the first: %v", tree.SkippedCount, tree.Skipped[0])
 		}

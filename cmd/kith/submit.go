@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -19,13 +20,21 @@ import (
 
 // pipeline is how a job is described on the command line; submit and local share it.
 type pipeline struct {
-	Kinds string   `arg:"" name:"kind" help:"Kinds joined by commas, done one after another: etl.chunk,etl.dedup"`
-	Path  string   `arg:"" optional:"" help:"File or folder to work on. Not for kinds like test.noop."`
-	Param []string `short:"p" sep:"none" placeholder:"KIND.KEY=VALUE" help:"Parameter of a step, by its kind or its number (2.window=500). May be repeated; kith kinds KIND lists them."`
+	Kinds  string   `arg:"" name:"kind" help:"Kinds joined by commas, done one after another: etl.chunk,etl.dedup"`
+	Path   string   `arg:"" optional:"" help:"File or folder to work on. Not for kinds like test.noop."`
+	Input  string   `help:"The same as PATH." placeholder:"PATH"`
+	Module string   `help:"For wasm: the module to run, a file anywhere on this machine. Without it wasm.module names one in the input." placeholder:"FILE"`
+	Param  []string `short:"p" sep:"none" placeholder:"KIND.KEY=VALUE" help:"Parameter of a step, by its kind or its number (2.window=500). May be repeated; kith kinds KIND lists them."`
 }
 
-// ops makes the steps, and reports whether the first one reads input.
-func (p pipeline) ops() (ops []api.Op, input bool, err error) {
+// ops makes the steps, and reports whether the first one reads input. It sets Path, if Input is set instead.
+func (p *pipeline) ops() (ops []api.Op, input bool, err error) {
+	if p.Input != "" {
+		if p.Path != "" && p.Path != p.Input {
+			return nil, false, usage("two inputs, %s and --input %s: name one", p.Path, p.Input)
+		}
+		p.Path = p.Input
+	}
 	registry := kinds.All()
 	for i, name := range strings.Split(p.Kinds, ",") {
 		name = strings.TrimSpace(name)
@@ -48,6 +57,23 @@ func (p pipeline) ops() (ops []api.Op, input bool, err error) {
 	}
 	if !input && p.Path != "" {
 		return nil, false, usage("%s reads no input; leave %s away", ops[0].Kind, p.Path)
+	}
+	if p.Module != "" {
+		if ops[0].Kind != "wasm" {
+			return nil, false, usage("--module is for wasm as the first kind, and this is %s", ops[0].Kind)
+		}
+		if name, ok := ops[0].Params["module"]; ok {
+			return nil, false, usage("the module is named twice: --module %s and wasm.module=%v", p.Module, name)
+		}
+		if err := readable(p.Module); err != nil {
+			return nil, false, err
+		}
+		if info, err := os.Stat(p.Module); err == nil && info.IsDir() {
+			return nil, false, usage("--module %s is a folder; name the .wasm file in it", p.Module)
+		}
+		if p.Module, err = filepath.Abs(p.Module); err != nil {
+			return nil, false, err
+		}
 	}
 	return ops, input, nil
 }
@@ -174,6 +200,7 @@ func (c submitCmd) request() (api.Submit, error) {
 	if c.N != 0 && (c.N < c.K || c.N > verify.MaxN) {
 		return req, usage("--n %d: want at least --k (%d) and at most %d, or 0 to let the node choose", c.N, c.K, verify.MaxN)
 	}
+	req.File = c.Module
 	if c.Path != "" {
 		if req.Path, err = filepath.Abs(c.Path); err != nil {
 			return req, err

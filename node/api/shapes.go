@@ -226,6 +226,7 @@ type Answer struct {
 type Submit struct {
 	Name        string             `json:"name"`        // default: made of path and kinds
 	Path        string             `json:"path"`        // absolute path of a file or folder on this machine; "" for kinds without input
+	File        string             `json:"file"`        // absolute path of the file that the first kind needs beside its input: wasm's module; "": none
 	Ops         []Op               `json:"ops"`         // 1 to 16
 	K           int                `json:"k"`           // agreeing results; 0: 2
 	N           int                `json:"n"`           // executions a task at most; 0: chosen from k

@@ -142,38 +142,6 @@ func ownLimits() tasks.Limits {
 	}
 }
 
-// carrier is a kind whose every part carries a file along, if the kind comes first in a job: name in the part, and path in
-// the input or, if it is one, CID.
-type carrier interface {
-	Carries(params []byte) (name, path string, err error)
-}
-
-// carry finds the file that every part carries along. If it is one of the documents, it is none any more.
-func (e *Executor) carry(ctx context.Context, input dag.CID, docs []document, k carrier, params []byte) ([]document, []dag.Entry, error) {
-	name, path, err := k.Carries(params)
-	if err != nil {
-		return nil, nil, err
-	}
-	if id, err := dag.ParseCID(path); err == nil {
-		size, err := dag.FileSize(ctx, e.o.Blobs, id)
-		if err != nil {
-			return nil, nil, fmt.Errorf("%w: file %s: %w", ErrInput, path, err)
-		}
-		return docs, []dag.Entry{{Name: name, Root: id, Size: size}}, nil
-	}
-	f, err := dag.Lookup(ctx, e.o.Blobs, input, path)
-	if err != nil || f.Dir {
-		return nil, nil, fmt.Errorf("%w: no file %.200q in the input", ErrInput, path)
-	}
-	kept := docs[:0]
-	for _, d := range docs {
-		if d.path != path {
-			kept = append(kept, d)
-		}
-	}
-	return kept, []dag.Entry{{Name: name, Root: f.Root, Size: f.Size}}, nil
-}
-
 // compose makes the corpus of one part.
 func (e *Executor) compose(ctx context.Context, docs []document, along []dag.Entry) (dag.CID, error) {
 	files := make([]dag.File, len(docs))

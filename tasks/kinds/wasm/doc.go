@@ -2,10 +2,14 @@
 // over every part of a job's input. Any language that compiles to a WASI command will do; from Go it is
 //
 //	GOOS=wasip1 GOARCH=wasm go build -o count.wasm ./count
-//	kith submit wasm --param wasm.module=count.wasm DIR      # DIR holds count.wasm and what it is to work on
+//	kith submit wasm --module count.wasm --input DIR -s public -o RESULT
+//	kith local  wasm --module count.wasm --input DIR -o RESULT             # the same on this machine alone
 //
-// The module is named by its path in the job's input, of which it is then no document, or by the CID of a file in the
-// submitter's store. Every part carries it along as links, and a worker fetches it once.
+// A module may also lie in the input, of which it is then no document (--param wasm.module=count.wasm), or be the CID of a
+// file in the submitter's store. Every part carries it along as links, and a worker fetches it once. One that cannot run
+// is refused before anybody is asked to work with it.
+//
+// Two modules in examples/ are of use as they are: grep finds lines, redact takes personal data out of a corpus.
 //
 // What a module sees:
 //

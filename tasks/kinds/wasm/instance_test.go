@@ -27,7 +27,7 @@ func BenchmarkInstance(b *testing.B) {
 	for name, code := range map[string][]byte{"tiny": tiny, "go": code} {
 		b.Run(name, func(b *testing.B) {
 			ctx := context.Background()
-			p, err := compile(ctx, code, cacheKey{memory: DefaultMemory})
+			p, err := compile(ctx, wazero.NewRuntimeConfig(), code, DefaultMemory)
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -52,7 +52,7 @@ func (c *cache) get(ctx context.Context, code []byte, memory int64) (p *program,
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.p == nil || c.key != key {
-		fresh, err := compile(ctx, code, key)
+		fresh, err := compile(ctx, wazero.NewRuntimeConfig().WithCloseOnContextDone(key.stopping), code, memory)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -84,12 +84,12 @@ func (p *program) close() { _ = p.runtime.Close(context.Background()) }
 const wasi = wasi_snapshot_preview1.ModuleName
 
 // compile checks that the module is one that can be run here.
-func compile(ctx context.Context, code []byte, key cacheKey) (_ *program, err error) {
+func compile(ctx context.Context, config wazero.RuntimeConfig, code []byte, memory int64) (_ *program, err error) {
 	if !bytes.HasPrefix(code, []byte("\x00asm")) {
 		return nil, fmt.Errorf("%w: it is not WebAssembly: it begins with %q", ErrModule, code[:min(len(code), 8)])
 	}
-	pages := uint32(min(key.memory<<4, 1<<16)) // of 64 KiB
-	r := wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfig().WithMemoryLimitPages(pages).WithCloseOnContextDone(key.stopping).WithDebugInfoEnabled(false))
+	pages := uint32(min(memory<<4, 1<<16)) // of 64 KiB
+	r := wazero.NewRuntimeWithConfig(ctx, config.WithMemoryLimitPages(pages).WithDebugInfoEnabled(false))
 	p := &program{runtime: r}
 	defer func() {
 		if err != nil {

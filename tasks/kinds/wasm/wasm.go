@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"strings"
 
+	"github.com/tetratelabs/wazero"
+
 	"kith/tasks"
 	"kith/tasks/kinds/params"
 )
@@ -108,6 +110,33 @@ func (Kind) Carries(b []byte) (name, path string, err error) {
 		return "", "", fmt.Errorf("%w: module is missing: name the module by its path in the input, or by its CID", tasks.ErrParams)
 	}
 	return ModuleFile, p.Module, nil
+}
+
+// WithFile names the module in the parameters, which must name none yet.
+func (Kind) WithFile(b []byte, path string) ([]byte, error) {
+	p, err := decode(b)
+	if err != nil {
+		return nil, err
+	}
+	if p.Module != "" {
+		return nil, fmt.Errorf("%w: the module is named twice: %.80q and %.80q", tasks.ErrParams, p.Module, path)
+	}
+	p.Module = path
+	return params.Canonical(p)
+}
+
+// Inspect finds out whether a module can be run at all, without making a program of it.
+func (Kind) Inspect(ctx context.Context, b, module []byte) error {
+	p, err := decode(b)
+	if err != nil {
+		return err
+	}
+	prog, err := compile(ctx, wazero.NewRuntimeConfigInterpreter(), module, p.Memory)
+	if err != nil {
+		return err
+	}
+	prog.close()
+	return nil
 }
 
 // Errors of modules. The wrapped text says what is wrong with the module at hand.
