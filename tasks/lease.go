@@ -29,7 +29,26 @@ type Lease struct {
 	Expiry  int64      `cbor:"exp" json:"expiry"`  // Unix milliseconds: commit by then
 	Salt    [32]byte   `cbor:"salt" json:"-"`      // secret between these two: what makes a commit unforgeable by a copier
 	Do      Assignment `cbor:"do" json:"do"`
+	Depot   *Depot     `cbor:"depot" json:"-"` // nil: none is needed, or none is known
 }
+
+// Depot is a node through which a worker and a submitter without a direct path pass the blocks of one lease on.
+type Depot struct {
+	Node      NodeID   `cbor:"node" json:"node"`
+	Addresses []string `cbor:"addr" json:"addresses"`
+	Tokens    [][]byte `cbor:"tokens" json:"-"` // the right to fetch each of the assignment's inputs there (wire.FetchToken); empty: they do not lie there
+}
+
+// Parcel is an output on its way through a depot: sealed under OutputKey, so that the depot cannot read it.
+type Parcel struct {
+	Depot NodeID  `cbor:"at" json:"depot"`
+	Root  dag.CID `cbor:"root" json:"root"`   // of the sealed form
+	Bytes int64   `cbor:"bytes" json:"bytes"` // of the sealed form
+	Token []byte  `cbor:"token" json:"-"`     // the right to fetch it (wire.FetchToken)
+}
+
+// OutputKey seals the output of a lease for its submitter: only the two of them know the lease's salt.
+func OutputKey(salt [32]byte) [32]byte { return hashFields("kith/output-key/1", salt[:]) }
 
 // Commit binds a worker to a result without showing it: a hash over lease, worker, root and digest (CommitHash).
 type Commit struct {
@@ -46,6 +65,7 @@ type Reveal struct {
 	Bytes  int64    `cbor:"bytes" json:"bytes"` // size of the output's files together
 	// Blocks carries the whole output DAG when it is small (see wire.MaxInline), so that no fetch is needed.
 	Blocks [][]byte `cbor:"blocks" json:"-"`
+	Parcel *Parcel  `cbor:"parcel" json:"-"` // a large output that cannot be fetched from the worker directly; else nil
 	// What the worker measured.
 	WallMillis int64 `cbor:"wall" json:"wallMillis"`
 	CPUMillis  int64 `cbor:"cpu" json:"cpuMillis"`

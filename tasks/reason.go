@@ -53,6 +53,11 @@ const (
 	Disagreement     Code = "disagreement"
 	ShuttingDown     Code = "shutting-down"
 	NotMine          Code = "not-mine"
+	NoRight          Code = "no-right"
+	TokenExpired     Code = "token-expired"
+	NotHere          Code = "not-here"
+	NoDepot          Code = "no-depot"
+	DepotFull        Code = "depot-full"
 )
 
 type words struct{ text, remedy string }
@@ -75,7 +80,7 @@ var reasons = map[Code]words{
 	Killed:           {"the kill switch is on", "kith resume, when you want work to run again"},
 	Busy:             {"all task slots are taken", "nothing to do"},
 	DiskFull:         {"the disk is too full for new work", "free some space, or lower the quota"},
-	NoBlockPath:      {"the task's input could not be fetched from anyone", "check that the submitter is reachable"},
+	NoBlockPath:      {"there is no way for the task's blocks: the two nodes cannot reach each other directly, and no depot helps", "make one of the two reachable (open its port at the router), or let a node that both reach be a depot: kith config set serve.depot=on there"},
 	TaskFailed:       {"the task ended with an error", "see the task's log"},
 	TimeLimit:        {"the task ran longer than its time limit", "make parts smaller or raise the limit"},
 	MemoryLimit:      {"the task used more memory than its limit", "make parts smaller or raise the limit"},
@@ -94,6 +99,11 @@ var reasons = map[Code]words{
 	Disagreement:     {"the results so far do not agree; another node must decide", "wait for one more node, or start one"},
 	ShuttingDown:     {"the node is shutting down", "nothing to do"},
 	NotMine:          {"the lease is not one of ours", "nothing to do"},
+	NoRight:          {"what was shown gives no right to that", "nothing to do; the submitter gives a new token with the next lease"},
+	TokenExpired:     {"the token to fetch it has expired", "nothing to do; the submitter gives a new token with the next lease"},
+	NotHere:          {"it does not lie here, or no longer", "nothing to do; another way is tried by itself"},
+	NoDepot:          {"this node holds no blocks for others", "its owner may set serve.depot to on"},
+	DepotFull:        {"the depot has no room left", "wait, or let its owner raise serve.depotQuota"},
 }
 
 // Reason is a refusal or a wait with its cause.

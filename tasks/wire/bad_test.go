@@ -228,7 +228,7 @@ func hugeLeases() *Leases {
 	m := sampleLeases(8)
 	for i := range m.Leases {
 		a := &m.Leases[i].Do
-		a.Inputs, a.Keys = make([]dag.CID, MaxInputs), nil
+		a.Inputs, a.Keys, m.Leases[i].Depot = make([]dag.CID, MaxInputs), nil, nil
 		for j := range a.Inputs {
 			a.Inputs[j] = dag.Sum(dag.Raw, dag.SHA256, []byte{1})
 		}

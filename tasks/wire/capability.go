@@ -23,8 +23,9 @@ type Capability struct {
 	Cell      string             `cbor:"cell"`   // about 100 km
 	Kinds     []string           `cbor:"kinds"`
 	Slots     int                `cbor:"slots"`
-	Memory    int64              `cbor:"mem"` // bytes given to tasks, all together
-	Program   string             `cbor:"ver"` // version of the program
+	Memory    int64              `cbor:"mem"`   // bytes given to tasks, all together
+	Program   string             `cbor:"ver"`   // version of the program
+	Depot     bool               `cbor:"depot"` // holds sealed blocks for others (ProtocolDeposit)
 }
 
 // MaxBand is the highest grade band.
@@ -73,6 +74,13 @@ func OpenCapability(network string, now int64, b []byte) (Capability, error) {
 	}
 	r.Node = by
 	return r, nil
+}
+
+// DepotKey is the DHT provider key of the depots of one bucket. A provider is a hint until it has taken something.
+func DepotKey(network string, bucket int) [32]byte {
+	b := appendField(make([]byte, 0, 96), "kith/depot/1")
+	b = appendField(b, network)
+	return sha256.Sum256(binary.BigEndian.AppendUint64(b, uint64(bucket)))
 }
 
 // CapabilityNamespace is the DHT namespace of capability records.

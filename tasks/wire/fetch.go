@@ -91,8 +91,8 @@ func OpenFetchToken(network string, now int64, holder tasks.NodeID, root dag.CID
 	return t, nil
 }
 
-// Single is a message that travels alone, in a frame of its own, outside a session: FetchRequest, FetchReply, Register,
-// RegisterReply.
+// Single is a message that travels alone, in a frame of its own, outside a session: FetchRequest, FetchReply,
+// DepositRequest, DepositReply, Register, RegisterReply.
 type Single interface{ Validate(now int64) error }
 
 // maxSingle is the largest single message in bytes.

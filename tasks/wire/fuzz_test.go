@@ -145,6 +145,22 @@ func FuzzRegister(f *testing.F) {
 	fuzzSingle(f, &Register{Version: Version, Network: testNet, Protocols: []string{ProtocolSession}, Capability: []byte{1}, Time: testNow})
 }
 
+func FuzzDepositRequest(f *testing.F) {
+	fuzzSingle(f, &DepositRequest{Version: Version, Network: testNet, Order: must(SignDeposit(testNet, key(2), sampleDeposit()))})
+}
+
+func FuzzDepositReply(f *testing.F) {
+	fuzzSingle(f, &DepositReply{Version: Version, Have: []dag.CID{sampleReceipts(1)[0].Root}, Until: testNow})
+}
+
+func FuzzDeposit(f *testing.F) {
+	d := sampleDeposit()
+	fuzzRecord(f, depositDomain, must(SignDeposit(testNet, key(2), d)), &d, func(b []byte) error {
+		_, err := OpenDeposit(testNet, testNow, id(key(2)), id(key(5)), b)
+		return err
+	})
+}
+
 func FuzzRegisterReply(f *testing.F) {
 	fuzzSingle(f, &RegisterReply{Version: Version, Membership: []byte{1}, Time: testNow})
 }

@@ -14,6 +14,7 @@ const (
 	ProtocolHeartbeat    = "/kith/heartbeat/1" // the heartbeat half of a session, named in Register.Protocols
 	ProtocolSubmit       = "/kith/submit/1"
 	ProtocolFetch        = "/kith/fetch-artifact/1"
+	ProtocolDeposit      = "/kith/deposit/1"
 	ProtocolRevoke       = "/kith/revoke/1"
 )
 
@@ -26,6 +27,7 @@ const (
 	MaxRetry     = 24 * time.Hour  // in a reason
 	MaxOfferLife = 5 * time.Minute // from the offer's time to its expiry
 	MaxRecord    = 2 * time.Hour   // life of a capability record
+	MaxDeposit   = 24 * time.Hour  // for which a depot keeps something
 )
 
 // Limits on size, in bytes.
@@ -54,6 +56,7 @@ const (
 	MaxKinds     = 64      // kinds in a list
 	MaxSteps     = 64      // steps of one task
 	MaxInputs    = 1 << 14 // input roots of one task
+	MaxTokens    = 64      // input roots of one task that a depot can hold
 	MaxParts     = 1 << 20 // map parts of one job
 	MaxRanges    = 1 << 12 // key ranges of one reduce
 	MaxStages    = 1 << 10 // stages of one job

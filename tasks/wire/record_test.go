@@ -406,3 +406,69 @@ func TestFetch(t *testing.T) {
 		t.Errorf("a wrong block: %v", err)
 	}
 }
+
+func TestDeposit(t *testing.T) {
+	by, at := id(key(2)), id(key(5))
+	order := must(SignDeposit(testNet, key(2), sampleDeposit()))
+	if d, err := OpenDeposit(testNet, testNow, by, at, order); err != nil || d.By != by {
+		t.Fatal(d, err)
+	}
+	open := func(network string, now int64, by, at tasks.NodeID) error {
+		_, err := OpenDeposit(network, now, by, at, order)
+		return err
+	}
+	change := func(spoil func(*Deposit)) error {
+		d := sampleDeposit()
+		spoil(&d)
+		_, err := SignDeposit(testNet, key(2), d)
+		return err
+	}
+	for name, c := range map[string]struct{ got, want error }{
+		"another depositor": {open(testNet, testNow, at, at), ErrSignature},
+		"another depot":     {open(testNet, testNow, by, by), ErrBounds},
+		"another network":   {open("elsewhere", testNow, by, at), ErrNetwork},
+		"an old order":      {open(testNet, testNow+MaxSkew.Milliseconds()+1, by, at), ErrTime},
+		"no root":           {change(func(d *Deposit) { d.Root = dag.CID{} }), ErrBounds},
+		"nothing":           {change(func(d *Deposit) { d.Bytes = 0 }), ErrBounds},
+		"for too long":      {change(func(d *Deposit) { d.Until = d.Time + MaxDeposit.Milliseconds() + 1 }), ErrBounds},
+		"version":           {(&DepositRequest{Version: 2, Network: testNet, Order: order}).Validate(0), ErrVersion},
+		"no order":          {(&DepositRequest{Version: Version, Network: testNet}).Validate(0), ErrBounds},
+		"no network":        {(&DepositRequest{Version: Version, Order: order}).Validate(0), ErrBounds},
+		"too many blocks":   {(&DepositReply{Version: Version, Have: make([]dag.CID, MaxHave+1)}).Validate(0), ErrBounds},
+		"reply version":     {(&DepositReply{}).Validate(0), ErrVersion},
+	} {
+		if !errors.Is(c.got, c.want) {
+			t.Errorf("%s: %v, want %v", name, c.got, c.want)
+		}
+	}
+	if DepotKey(testNet, 1) == DepotKey(testNet, 2) || DepotKey(testNet, 1) == DepotKey("elsewhere", 1) {
+		t.Error("keys collide")
+	}
+}
+
+// What a lease and a reveal say of depots is bounded like everything else.
+func TestDepotBounds(t *testing.T) {
+	for name, spoil := range map[string]func(*tasks.Depot){
+		"addresses":       func(d *tasks.Depot) { d.Addresses = make([]string, MaxAddresses+1) },
+		"an empty token":  func(d *tasks.Depot) { d.Tokens = [][]byte{{}} },
+		"a long token":    func(d *tasks.Depot) { d.Tokens = [][]byte{make([]byte, maxToken+1)} },
+		"too many tokens": func(d *tasks.Depot) { d.Tokens = [][]byte{{1}, {2}} },
+	} {
+		l := sampleLease(1)
+		spoil(l.Depot)
+		if err := (&Leases{Leases: []tasks.Lease{l}}).Validate(testNow); !errors.Is(err, ErrBounds) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for name, p := range map[string]tasks.Parcel{
+		"no root":      {Bytes: 1, Token: []byte{1}},
+		"no token":     {Root: sampleReceipts(1)[0].Root, Bytes: 1},
+		"a long token": {Root: sampleReceipts(1)[0].Root, Token: make([]byte, maxToken+1)},
+		"a size":       {Root: sampleReceipts(1)[0].Root, Bytes: -1, Token: []byte{1}},
+	} {
+		m := &Reveals{Reveals: []tasks.Reveal{{Root: sampleReceipts(1)[0].Root, Parcel: &p}}}
+		if err := m.Validate(testNow); !errors.Is(err, ErrBounds) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -17,7 +17,9 @@ type Register struct {
 type RegisterReply struct {
 	Version    int           `cbor:"v"`
 	Reason     *tasks.Reason `cbor:"reason"`
-	Membership []byte        `cbor:"member"` // new or renewed; empty: none
+	Protocols  []string      `cbor:"protos"` // ids the answering node speaks
+	Capability []byte        `cbor:"cap"`    // its own, signed; empty if it refuses
+	Membership []byte        `cbor:"member"` // new or renewed, for the node that asked; empty: none
 	Time       int64         `cbor:"time"`
 }
 
@@ -40,6 +42,8 @@ func (m *RegisterReply) Validate(now int64) error {
 	if m.Reason != nil {
 		c.reason(m.Reason)
 	}
+	c.names("register.protos", m.Protocols, MaxKinds, MaxName)
+	c.length("register.cap", len(m.Capability), 0, MaxCapability)
 	c.length("register.member", len(m.Membership), 0, MaxMembership)
 	c.clock("register.time", m.Time)
 	return c.result()

@@ -70,9 +70,12 @@ func sampleLease(n int) tasks.Lease {
 				{Op: 0, Kind: "etl.chunk", Phase: "chunk", Params: []byte(`{"overlap":64,"window":1024}`)},
 				{Op: 1, Kind: "etl.dedup", Phase: "sign", Params: []byte(`{"hamming":3}`)},
 			},
-			Inputs: []dag.CID{in}, Keys: [][]byte{{}}, Seed: [32]byte{1},
+			Inputs: []dag.CID{in}, Keys: [][]byte{{}}, Public: dag.Sum(dag.DagCBOR, dag.SHA256, []byte("public")), Seed: [32]byte{1},
 			Limits: tasks.Limits{WallMillis: 60_000, CPUMillis: 60_000, MemoryBytes: 1 << 30, ScratchBytes: 1 << 30, OutputBytes: 1 << 28, LogBytes: 1 << 14, Processes: 8},
 		},
+	}
+	if n == 1 {
+		l.Depot = &tasks.Depot{Node: id(key(5)), Addresses: []string{"/ip4/192.0.2.7/tcp/4001"}, Tokens: [][]byte{{1, 2}}}
 	}
 	l.ID = tasks.NewLeaseID(job, l.Do.Task, l.Attempt, l.Worker, l.Epoch, l.Expiry)
 	return l
@@ -119,8 +122,12 @@ func sampleCapability() Capability {
 	return Capability{
 		Seq: 12, Time: testNow, Expiry: testNow + 3_600_000, Addresses: []string{"/ip4/192.0.2.7/udp/4001/quic-v1", "/ip4/192.0.2.7/tcp/4001"},
 		Class: tasks.CPU, Band: 4, Sandbox: tasks.GradeB, Region: "DE", Cell: "DE-48-11", Kinds: []string{"etl.chunk", "etl.dedup", "test.noop"},
-		Slots: 8, Memory: 8 << 30, Program: "0.1.0",
+		Slots: 8, Memory: 8 << 30, Program: "0.1.0", Depot: true,
 	}
+}
+
+func sampleDeposit() Deposit {
+	return Deposit{Depot: id(key(5)), Root: dag.Sum(dag.DagCBOR, dag.SHA256, []byte("sealed")), Bytes: 5 << 20, Time: testNow, Until: testNow + 3_600_000}
 }
 
 func sampleNotice() Notice {
@@ -178,7 +185,10 @@ func sampleMessages() []sample {
 		{"the state of two leases", Worker, &Heartbeat{Leases: []Beat{{Lease: l.ID, State: Running, Done: 10, Total: 100}, {Lease: l2.ID, State: Preparing}}, Load: 800, Time: testNow}},
 		{"two commits", Worker, sampleCommits(2)},
 		{"a call to open two commits", Submitter, &RevealRequest{Leases: []tasks.LeaseID{l.ID, l2.ID}}},
-		{"a reveal with its block", Worker, &Reveals{Reveals: []tasks.Reveal{{Lease: l.ID, Root: root, Digest: [32]byte{8}, Bytes: 3, Blocks: [][]byte{[]byte("out")}, WallMillis: 812, CPUMillis: 790}}}},
+		{"a reveal with its block, and one through a depot", Worker, &Reveals{Reveals: []tasks.Reveal{
+			{Lease: l.ID, Root: root, Digest: [32]byte{8}, Bytes: 3, Blocks: [][]byte{[]byte("out")}, WallMillis: 812, CPUMillis: 790},
+			{Lease: l2.ID, Root: root, Digest: [32]byte{9}, Bytes: 1 << 20, Parcel: &tasks.Parcel{Depot: id(key(5)), Root: root, Bytes: 1 << 20, Token: []byte{1}}},
+		}}},
 		{"a lease handed back", Worker, &Returned{Lease: l2.ID, Reason: tasks.Because(tasks.NoBlockPath, "3 peers asked"), Log: []string{"asked für blocks"}}},
 		{"one verdict of each kind", Submitter, &Verdicts{Verdicts: []tasks.Verdict{{Lease: l.ID, Outcome: tasks.Accepted, Root: root}, {Lease: l2.ID, Outcome: tasks.Lapsed}}}},
 		{"a cancelled lease", Submitter, &Cancel{Leases: []tasks.LeaseID{l2.ID}, Reason: tasks.Because(tasks.JobCancelled, "")}},

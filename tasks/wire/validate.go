@@ -144,6 +144,16 @@ func (c *checker) lease(l *tasks.Lease) {
 	c.clock("lease.at", l.Granted)
 	c.life("lease", l.Granted, l.Expiry, MaxLeaseTime)
 	c.assignment(&l.Do)
+	if d := l.Depot; d != nil {
+		c.names("lease.depot.addr", d.Addresses, MaxAddresses, MaxAddress)
+		if len(d.Tokens) != 0 && len(d.Tokens) != len(l.Do.Inputs) {
+			c.fail(ErrBounds, "lease.depot.tokens has length %d, want 0 or %d", len(d.Tokens), len(l.Do.Inputs))
+		}
+		c.length("lease.depot.tokens", len(d.Tokens), 0, MaxTokens)
+		for _, t := range d.Tokens {
+			c.length("lease.depot.token", len(t), 1, maxToken)
+		}
+	}
 	if c.err == nil && l.ID != tasks.NewLeaseID(l.Do.Job, l.Do.Task, l.Attempt, l.Worker, l.Epoch, l.Expiry) {
 		c.fail(ErrBounds, "lease.id is not the hash of what the lease says")
 	}
@@ -200,6 +210,13 @@ func (c *checker) reveal(r *tasks.Reveal) {
 		sum += len(b)
 	}
 	c.length("reveal.blocks together", sum, 0, MaxInline)
+	if p := r.Parcel; p != nil {
+		if !p.Root.Defined() || len(r.Blocks) != 0 {
+			c.fail(ErrBounds, "reveal.parcel has no root, or the output comes in the message too")
+		}
+		c.number("reveal.parcel.bytes", p.Bytes, 0, MaxAnyBytes)
+		c.length("reveal.parcel.token", len(p.Token), 1, maxToken)
+	}
 }
 
 func (c *checker) outcome(field string, o tasks.Outcome) {
