@@ -118,6 +118,14 @@ var rules = []rule{
 		why:   "what a kind computes depends on nothing but its call",
 	},
 	{
+		from: []string{"kith/simnet/core", "kith/simnet/links", "kith/simnet/scenario"},
+		never: []string{
+			"os", "net", "sync", "log/slog", "crypto/rand", "kith/p2p", "kith/node", "kith/cmd",
+			"kith/tasks/sandbox", "kith/tasks/execute", "kith/tasks/submit", "kith/tasks/work",
+		},
+		why: "a core simulation is the same run for the same seed: it draws from nowhere else",
+	},
+	{
 		from:  []string{"kith/node"},
 		never: []string{"kith/cmd", "kith/simnet"},
 		why:   "the program and the simulator stand on the node, not the other way round",

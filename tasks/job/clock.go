@@ -3,6 +3,7 @@ package job
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 
 	"kith/storage/dag"
@@ -24,17 +25,9 @@ func (s *State) session(id tasks.NodeID, down bool, now int64) {
 	if s.workers[w].live == 0 {
 		return
 	}
-	// The heap holds every replica with a clock: it is the list of those in flight.
 	var mine []Ref
-	for _, e := range s.timers {
-		if t := s.at(e.ref); t != nil {
-			for i := range t.reps {
-				if r := &t.reps[i]; r.worker == w && r.state < good && r.attempt == e.attempt {
-					mine = append(mine, e.ref)
-					break
-				}
-			}
-		}
+	for _, e := range s.mine(w) {
+		mine = append(mine, e.ref)
 	}
 	slices.SortFunc(mine, func(a, b Ref) int { return cmp.Or(a.Stage-b.Stage, a.Index-b.Index) })
 	for _, ref := range slices.Compact(mine) {
@@ -73,10 +66,8 @@ func (s *State) NextTick() (int64, bool) {
 	}
 	if len(s.timers) > 0 {
 		set(s.timers[0].at)
-		for i := range s.stages {
-			if st := &s.stages[i]; st.open > 0 && st.turns.len() > 0 {
-				set(s.checked + max(hedgeFloor, st.turns.median(0)/2))
-			}
+		if at := s.nextLook(); at != math.MaxInt64 {
+			set(at)
 		}
 	}
 	return next, ok
@@ -98,7 +89,62 @@ func (s *State) tick(now int64, a *Actions) {
 			}
 		}
 	}
-	s.hedge(now, a)
+	if now >= s.nextLook() {
+		s.hedge(now, a)
+	}
+	s.prune()
+}
+
+// nextLook is when stragglers are looked for next. A look costs time in the number of leases at work.
+func (s *State) nextLook() int64 {
+	gap := int64(math.MaxInt64)
+	for i := range s.stages {
+		if st := &s.stages[i]; st.open > 0 && st.turns.len() > 0 {
+			gap = min(gap, max(hedgeFloor, st.turns.median(0)/2))
+		}
+	}
+	if gap == math.MaxInt64 {
+		return gap
+	}
+	return s.checked + gap
+}
+
+// prune drops the timers of replicas that went on, when they are most.
+func (s *State) prune() {
+	if len(s.timers) < 4*len(s.leases)+1024 {
+		return
+	}
+	kept := s.timers[:0]
+	for _, e := range s.timers {
+		if r := s.rep(e); r != nil && r.state < good {
+			kept = append(kept, e)
+		}
+	}
+	clear(s.timers[len(kept):])
+	s.timers = kept
+	s.timers.order()
+}
+
+// mine lists the replicas a worker is at, in the order of their grants.
+func (s *State) mine(w uint32) []timer {
+	x := &s.workers[w]
+	kept := x.held[:0]
+	for _, e := range x.held {
+		if r := s.rep(e); r != nil && r.worker == w && r.state < good {
+			kept = append(kept, e)
+		}
+	}
+	x.held = kept
+	return kept
+}
+
+// hold adds to that list.
+func (s *State) hold(w uint32, e timer) {
+	x := &s.workers[w]
+	if len(x.held) > 2*x.live+8 {
+		s.mine(w)
+	}
+	x.held = append(x.held, e)
 }
 
 // ring is one clock going off.
@@ -146,6 +192,7 @@ func (s *State) hedge(now int64, a *Actions) {
 		for _, e := range due[i] {
 			if r := s.rep(e); now-r.at > limit && !r.spare {
 				r.spare = true
+				s.hedged++
 				t := s.at(e.ref)
 				s.requeue(e.ref, t)
 				a.Opened = a.Opened || t.seq != 0
@@ -154,9 +201,15 @@ func (s *State) hedge(now int64, a *Actions) {
 	}
 }
 
+// Hedges returns how many stragglers were given to somebody else as well, since the last restart.
+func (s *State) Hedges() int64 { return s.hedged }
+
 // rep returns the replica a timer is about, or nil when it is gone.
 func (s *State) rep(e timer) *replica {
 	t := s.at(e.ref)
+	if t == nil {
+		return nil
+	}
 	for i := range t.reps {
 		if t.reps[i].attempt == e.attempt {
 			return &t.reps[i]

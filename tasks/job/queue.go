@@ -111,17 +111,26 @@ func (h *timers) pop() timer {
 	}
 }
 
+// order makes a heap of entries in any order.
+func (h *timers) order() {
+	a := *h
+	*h = a[:0]
+	for _, t := range a {
+		h.push(t)
+	}
+}
+
 // ring keeps the newest durations of a stage, in milliseconds.
 type ring struct {
 	items  [64]int64
 	n      int
-	sorted []int64 // copy in order; nil: stale
+	sorted []int64 // copy in order
+	when   int     // n of that copy
 }
 
 func (r *ring) add(d int64) {
 	r.items[r.n%len(r.items)] = d
 	r.n++
-	r.sorted = nil
 }
 
 func (r *ring) len() int { return min(r.n, len(r.items)) }
@@ -131,8 +140,9 @@ func (r *ring) median(censored int) int64 {
 	if r.n == 0 {
 		return 0
 	}
-	if r.sorted == nil {
-		r.sorted = slices.Sorted(slices.Values(r.items[:r.len()]))
+	if r.sorted == nil || r.n-r.when > min(r.n, len(r.items))/8 { // the newest few hardly move it
+		r.sorted, r.when = append(r.sorted[:0], r.items[:r.len()]...), r.n
+		slices.Sort(r.sorted)
 	}
 	return r.sorted[min((len(r.sorted)+censored)/2, len(r.sorted)-1)]
 }

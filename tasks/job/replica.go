@@ -45,6 +45,7 @@ func (s *State) grantAs(id tasks.NodeID, g *Grant, sole uint16, now int64) {
 	s.granted++
 	s.release(false)
 	s.timers.push(timer{g.Expiry, g.Task, uint16(g.Attempt)})
+	s.hold(w, timer{g.Expiry, g.Task, uint16(g.Attempt)})
 	s.requeue(g.Task, t)
 }
 

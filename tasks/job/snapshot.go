@@ -387,6 +387,7 @@ func (s *State) restoreOpen(i int, list []snapTask) error {
 				s.leases[r.Lease] = ref
 				s.workers[r.Worker].live++
 				s.timers.push(timer{r.Due, ref, uint16(r.Attempt)})
+				s.hold(uint32(r.Worker), timer{r.Due, ref, uint16(r.Attempt)})
 			}
 		}
 		s.requeue(ref, t)

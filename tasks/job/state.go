@@ -61,6 +61,7 @@ type State struct {
 	// Counts that only grow, kept over a restart as far as the log knows them.
 	granted  int64
 	verdicts int64
+	hedged   int64 // stragglers that were given to somebody else as well, since the last restart
 }
 
 // stage is one wave of tasks.
@@ -154,11 +155,12 @@ type spot struct{ level, index int }
 // worker is what a job knows of one node.
 type worker struct {
 	id     tasks.NodeID
-	used   bool   // has had a lease
-	down   bool   // no session
-	place  uint32 // in State.places
-	live   int    // replicas in a state that still needs this worker
-	cursor int    // entries of State.partial before it are not for this worker
+	used   bool    // has had a lease
+	down   bool    // no session
+	place  uint32  // in State.places
+	live   int     // replicas in a state that still needs this worker
+	cursor int     // entries of State.partial before it are not for this worker
+	held   []timer // replicas it has or had not long ago: see State.mine
 	tally  Tally
 	lied   bool // proven: no vote of it counts
 	sole   int  // results accepted alone
@@ -373,18 +375,16 @@ type Held struct {
 	Committed bool
 }
 
-// Leases returns the leases of a worker that wait for something from it. It costs time in the number of leases of all
-// workers together.
+// Leases returns the leases of a worker that wait for something from it.
 func (s *State) Leases(id tasks.NodeID) []Held {
 	w, ok := s.byID[id]
 	if !ok || s.workers[w].live == 0 {
 		return nil
 	}
 	var list []Held
-	for _, e := range s.timers {
-		if r := s.rep(e); r != nil && r.worker == w && r.state < good {
-			list = append(list, Held{Lease: r.lease, Task: e.ref, Committed: r.state != granted})
-		}
+	for _, e := range s.mine(w) {
+		r := s.rep(e)
+		list = append(list, Held{Lease: r.lease, Task: e.ref, Committed: r.state != granted})
 	}
 	slices.SortFunc(list, func(a, b Held) int { return bytes.Compare(a.Lease[:], b.Lease[:]) })
 	return slices.CompactFunc(list, func(a, b Held) bool { return a.Lease == b.Lease })

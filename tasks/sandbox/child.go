@@ -30,9 +30,7 @@ type child struct {
 	joined chan struct{} // closed when group is known
 	group  *cgroup.Group // nil if there are none
 	cores  int64
-	// entries is how many files and folders each of its folders may hold.
-	entries int
-	oom     bool // the kernel ended it for its memory; set before done is closed
+	oom    bool // the kernel ended it for its memory; set before done is closed
 
 	mu    sync.Mutex
 	cause error // why it was killed; nil if it was not
@@ -57,7 +55,7 @@ type usage struct {
 // startChild starts a runner process: in the group host, if the calling thread is in it, or else in a new one of groups, if
 // there are any. Call wait on it next.
 func startChild(o *Options, plain bool, groups *cgroup.Tree, host *cgroup.Group) (*child, error) {
-	c := &child{stderr: &tail{}, done: make(chan struct{}), joined: make(chan struct{}), cores: int64(o.Procs), entries: o.Entries}
+	c := &child{stderr: &tail{}, done: make(chan struct{}), joined: make(chan struct{}), cores: int64(o.Procs)}
 	theirIn, ourOut, err := os.Pipe()
 	if err != nil {
 		return nil, err

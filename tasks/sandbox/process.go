@@ -29,8 +29,6 @@ type Options struct {
 	// Procs is how many threads a runner may compute on at once (GOMAXPROCS); 0 means 2: the kind's own and one for the
 	// garbage collector.
 	Procs int
-	// Entries is how many files and folders a task may have in its scratch, and in its output; 0 means 81,920.
-	Entries int
 	// Without names layers to do without even where they are available: for tests of what holds then. See Layers.
 	Without Layers
 	Logger  *slog.Logger // nil: slog.Default
@@ -83,9 +81,6 @@ func NewProcess(o Options) (*Process, error) {
 	}
 	if o.Procs <= 0 {
 		o.Procs = 2
-	}
-	if o.Entries <= 0 {
-		o.Entries = maxEntries
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()

@@ -18,7 +18,7 @@ const (
 	measureEvery = 250 * time.Millisecond // its files
 	kernelSlack  = 8 << 20                // what the kernel keeps for the processes of a group counts too
 	memorySlack  = 128 << 20              // the Go runtime takes address space in pieces of 64 MiB, and some for itself
-	maxEntries   = maxFiles + maxFiles/4  // files and folders in scratch, and in output, unless Options say otherwise
+	maxEntries   = maxFiles + maxFiles/4  // files and folders in scratch, and in output
 	frameRate    = 200                    // progress and log frames a second that a runner may send, and at first
 	frameBurst   = 4096
 )
@@ -128,7 +128,7 @@ func checkWork(kinds tasks.Registry, w *Work) (reusable bool, err error) {
 			return false, errors.New("sandbox: a split has one input")
 		}
 		return true, nil
-	case opProbe, opExact:
+	case opProbe:
 		return true, nil
 	case OpRun, OpMerge:
 	default:
@@ -174,7 +174,7 @@ func (c *child) work(ctx context.Context, dir string, w *Work) (Result, error) {
 		return res, tasks.Reason{Code: rep.code, Detail: cut(rep.detail, 250)}
 	}
 	if res.OnDisk {
-		if _, err := measure(w.OutDir, w.Limits.OutputBytes, c.entries, tasks.OutputLimit, true); err != nil {
+		if _, err := measure(w.OutDir, w.Limits.OutputBytes, maxEntries, tasks.OutputLimit, true); err != nil {
 			return Result{Log: res.Log}, err
 		}
 	}
@@ -306,7 +306,7 @@ func (t *watch) check() error {
 		t.peak = max(t.peak, used)
 		t.mu.Unlock()
 		switch {
-		case used > l.MemoryBytes && t.w.Op != opExact:
+		case used > l.MemoryBytes:
 			return tasks.Because(tasks.MemoryLimit, "%d of %d bytes", used, l.MemoryBytes)
 		case cpu > millis(l.CPUMillis):
 			return tasks.Because(tasks.TimeLimit, "%d ms of processor time", l.CPUMillis)
@@ -328,7 +328,7 @@ func (t *watch) files() error {
 		if dir == "" {
 			continue
 		}
-		n, err := measure(dir, left, t.c.entries, tasks.ScratchLimit, false)
+		n, err := measure(dir, left, maxEntries, tasks.ScratchLimit, false)
 		if err != nil {
 			return err
 		}
@@ -344,19 +344,15 @@ func (t *watch) files() error {
 // it refuses everything but files and folders, as befits an output; else it overlooks what vanishes while it looks.
 func measure(dir string, most int64, entries int, code tasks.Code, strict bool) (int64, error) {
 	var total int64
-	limit := entries
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			if strict || path == dir {
 				return err
 			}
-			if !errors.Is(err, os.ErrNotExist) { // closed, or too deep to be named
-				return tasks.Because(code, "a folder that cannot be measured: %v", errors.Unwrap(err))
-			}
 			return nil
 		}
 		if entries--; entries < 0 {
-			return tasks.Because(code, "more than %d files", limit)
+			return tasks.Because(code, "more than %d files", maxEntries)
 		}
 		if d.IsDir() {
 			return nil

@@ -25,7 +25,7 @@ func options(t testing.TB) sandbox.Options {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return sandbox.Options{Exe: exe, Env: sandboxtest.RunnerEnv(), Kinds: sandboxtest.Kinds(), Entries: sandboxtest.Entries}
+	return sandbox.Options{Exe: exe, Env: sandboxtest.RunnerEnv(), Kinds: sandboxtest.Kinds()}
 }
 
 func process(t testing.TB, set func(*sandbox.Options)) *sandbox.Process {

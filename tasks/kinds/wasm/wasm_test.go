@@ -310,8 +310,7 @@ func TestConfined(t *testing.T) {
 	}
 }
 
-// engine runs modules in runners with all their walls.
-func engine(t testing.TB) sandbox.Engine {
+func confined(t testing.TB, code []byte, params string) (sandbox.Runner, sandbox.Work) {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
@@ -322,12 +321,6 @@ func engine(t testing.TB) sandbox.Engine {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { e.Close() })
-	return e
-}
-
-func confined(t testing.TB, code []byte, params string) (sandbox.Runner, sandbox.Work) {
-	t.Helper()
-	e := engine(t)
 	dir := t.TempDir()
 	in := filepath.Join(dir, sandbox.InDir, "0")
 	if err := errors.Join(os.MkdirAll(in, 0o700), os.Mkdir(filepath.Join(dir, sandbox.OutDir), 0o700), os.Mkdir(filepath.Join(dir, sandbox.TmpDir), 0o700),

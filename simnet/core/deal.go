@@ -1,0 +1,316 @@
+package core
+
+import (
+	"fmt"
+	"slices"
+
+	"kith/simnet/scenario"
+	"kith/tasks"
+	"kith/tasks/job"
+	"kith/tasks/match"
+	"kith/tasks/trust"
+)
+
+// hungry asks for a round of dealing soon.
+func (s *submitter) hungry() {
+	if s.dealing || s.down || len(s.idle) == 0 || s.stuck || !s.anyOpen() {
+		return
+	}
+	s.dealing = true
+	s.w.push(moment{at: s.w.now + dealGap, what: deal, a: s.index})
+}
+
+func (s *submitter) anyOpen() bool {
+	return slices.ContainsFunc(s.jobs, func(j *running) bool { return j.state.HasOpen() })
+}
+
+// deal gives work to sessions with room, a table at a time and jobs in turn, as package submit does.
+func (s *submitter) deal() {
+	s.dealing = false
+	if s.down || len(s.jobs) == 0 {
+		return
+	}
+	given, tries := 0, 0
+	for len(s.idle) > 0 && tries < scanned && s.anyOpen() {
+		n := min(tableSize, len(s.idle))
+		table := slices.Clone(s.idle[:n])
+		s.idle = s.idle[n:]
+		tries += n
+		for _, x := range table {
+			x.idle = false
+		}
+		for idle := 0; idle < len(s.jobs); {
+			s.turn = (s.turn + 1) % len(s.jobs)
+			if g := s.dealJob(s.jobs[s.turn], table); g > 0 {
+				given += g
+				idle = 0
+			} else {
+				idle++
+			}
+		}
+		for _, x := range table {
+			if !x.idle && x.room() > 0 {
+				x.idle = true
+				s.idle = append(s.idle, x)
+			}
+		}
+	}
+	if len(s.idle) == 0 {
+		s.idle = nil
+	}
+	if given == 0 && tries >= len(s.idle) {
+		s.stuck = true // until something opens or somebody comes
+	}
+	s.hungry()
+}
+
+// dealJob hands out leases of one job to a table and says how many.
+func (s *submitter) dealJob(j *running, table []*session) (given int) {
+	if !j.state.HasOpen() {
+		return 0
+	}
+	w, now := s.w, s.w.millis()
+	s.nodes, s.seats = s.nodes[:0], s.seats[:0]
+	full := j.state.Workers() >= j.state.NodeLimit()
+	left := j.state.Backlog()
+	slots := max(1, s.slots)
+	for _, x := range table {
+		if x.room() <= 0 || !s.fits(j, x) || full && !j.state.Knows(x.id) {
+			continue
+		}
+		h := &w.hosts[x.host]
+		r := s.book.Get(x.id, now)
+		share := max(depth*x.slots, (left*x.slots+slots-1)/slots)
+		n := match.Node{
+			ID: x.id, Group: x.place.Group, Account: x.place.Account, Free: min(x.room(), share-x.live), Running: x.live, Given: x.given,
+			RTT: x.rtt, Load: 1000 * int(h.busy) / max(1, x.slots), Relayed: w.classes[h.class].Actor == scenario.Relayed, Reliable: r.Reliability(),
+		}
+		if q := r.Quota(); !r.Proven() && q < trust.FirstQuota {
+			n.Quota, n.Running = q, len(x.held)
+		}
+		if n.Free > 0 && (n.Quota == 0 || n.Running < n.Quota) && !r.Banned() {
+			s.nodes, s.seats = append(s.nodes, n), append(s.seats, x)
+		}
+	}
+	rise := func(i int) {
+		last := len(s.nodes) - 1
+		s.nodes[i], s.seats[i] = s.nodes[last], s.seats[last]
+		s.nodes, s.seats = s.nodes[:last], s.seats[:last]
+	}
+	for ask := 0; len(s.nodes) > 0 && full == (j.state.Workers() >= j.state.NodeLimit()); {
+		ask %= len(s.nodes)
+		x := s.seats[ask]
+		ref, ok := j.state.Pick(x.id, x.place)
+		if !ok {
+			rise(ask)
+			continue
+		}
+		i, _ := match.Choose(s.need(j, ref), s.nodes)
+		if i < 0 {
+			i = ask
+		}
+		s.give(j, s.seats[i], ref)
+		given++
+		n := &s.nodes[i]
+		n.Free--
+		n.Running++
+		n.Given++
+		if n.Free <= 0 || n.Quota > 0 && n.Running >= n.Quota {
+			rise(i)
+		}
+		ask++
+		if len(s.jobs) > 1 && given >= 16 {
+			break
+		}
+	}
+	return given
+}
+
+func (s *submitter) need(j *running, ref job.Ref) *match.Need {
+	s.voices = j.state.Voices(ref, s.voices[:0])
+	s.tried = s.tried[:0]
+	for i := range s.voices {
+		v := &s.voices[i]
+		s.tried = append(s.tried, match.Place{Node: v.Worker, Group: v.Place.Group, Account: v.Place.Account, Vote: v.Vote})
+	}
+	s.holders = j.state.Holders(ref, s.holders[:0])
+	return &match.Need{Tried: s.tried, Holders: s.holders}
+}
+
+// give grants one lease.
+func (s *submitter) give(j *running, x *session, ref job.Ref) {
+	w, now := s.w, s.w.millis()
+	if j.state.Place(x.id) != x.place {
+		s.step(j, &job.Placed{Worker: x.id, Place: x.place})
+	}
+	expiry := now + leaseLife + int64(4000*j.spec.Seconds)
+	attempt := j.state.Attempt(ref)
+	id := leaseID(j.number, ref, attempt, x.host, expiry)
+	li := w.newLease()
+	l := &w.leases[li]
+	l.job, l.sess, l.ref, l.id, l.host = j, x, ref, id, x.host
+	l.cost = w.cost(j, ref)
+	x.held = append(x.held, li)
+	x.live++
+	x.given++
+	j.leases[id] = li
+	l.sole = s.granted(j, x, job.Grant{Task: ref, Attempt: attempt, Lease: id, Expiry: expiry})
+	w.m.leases++
+	w.m.sent("session", 1, 900)
+	if !j.first {
+		j.first = true
+		w.m.firstLease = append(w.m.firstLease, float64(w.now-j.begun)/1e6)
+	}
+	if ref.Stage == 0 && j.started != nil && j.started[ref.Index] == 0 {
+		j.started[ref.Index] = w.now
+	}
+	w.push(moment{at: w.now + w.oneWay(&w.hosts[x.host], s), what: arrive, a: li, b: l.serial})
+}
+
+// leaseID names a lease uniquely, for less than tasks.NewLeaseID costs.
+func leaseID(number uint64, ref job.Ref, attempt int, host uint32, expiry int64) (id tasks.LeaseID) {
+	for k, v := range [...]uint64{number, uint64(ref.Stage)<<56 | uint64(ref.Index)<<16 | uint64(attempt), uint64(host), uint64(expiry)} {
+		for b := range 8 {
+			id[8*k+b] = byte(v >> (8 * b))
+		}
+	}
+	return id
+}
+
+// cost is how many seconds a plain host is at a task: the same for all its replicas.
+func (w *World) cost(j *running, ref job.Ref) float32 {
+	if j.spec.Spread == 0 {
+		return float32(j.spec.Seconds)
+	}
+	return float32(j.spec.Seconds * lognormal(j.number^uint64(ref.Stage)<<40^uint64(ref.Index), j.spec.Spread))
+}
+
+// decided is a batch of verdicts on stable storage.
+func (s *submitter) decided() {
+	if s.down || !s.queued {
+		return
+	}
+	s.queued = false
+	list := s.saving
+	s.saving = nil
+	for from := 0; from < len(list); {
+		to := from
+		j := list[from].j
+		var items []job.Decision
+		for to < len(list) && list[to].j == j {
+			items = append(items, list[to].d)
+			to++
+		}
+		from = to
+		if !j.over {
+			s.rule(j, items)
+		}
+	}
+	s.hungry()
+}
+
+// note counts an outcome for or against a host.
+func (s *submitter) note(j *running, id tasks.NodeID, lease tasks.LeaseID, o tasks.Outcome) {
+	w := s.w
+	i := w.hostOf(id)
+	h := &w.hosts[i]
+	c := &w.m.actors[h.class]
+	li, known := j.leases[lease]
+	switch o {
+	case tasks.Accepted:
+		c.Accepted++
+		h.accepted++
+		if known {
+			l := &w.leases[li]
+			h.worth += l.cost
+			if l.lie && w.classes[h.class].Actor != scenario.Copier {
+				h.wrong++
+			}
+		}
+	case tasks.Outvoted:
+		c.Outvoted++
+	case tasks.Forged:
+		c.Forged++
+	case tasks.Withheld:
+		c.Withheld++
+	case tasks.Lapsed:
+		c.Lapsed++
+	case tasks.Returned:
+		c.Returned++
+	case tasks.Cancelled:
+		c.Cancelled++
+	}
+	if h.caughtAt == 0 && h.lies > 0 && (o == tasks.Outvoted || o == tasks.Forged) {
+		w.caught(h)
+	}
+	if o != tasks.Cancelled {
+		before := s.book.Get(id, w.millis()).Banned()
+		if s.book.Note(id, o, w.millis()).Banned() && !before {
+			c.Banned++
+			s.expel(i)
+		}
+	}
+	if known && (o == tasks.Accepted || o == tasks.Outvoted || o == tasks.Forged || o == tasks.Withheld) {
+		s.uncount(li)
+		w.free(li)
+	}
+}
+
+// caught notes that a liar was seen to be one.
+func (w *World) caught(h *host) {
+	h.caughtAt, h.atCatch, h.soleAt = w.now, h.lies, h.soleLies
+	w.m.actors[h.class].Caught++
+}
+
+// expel ends the session of a banned host; what it holds goes to others.
+func (s *submitter) expel(i uint32) {
+	x := s.by[i]
+	if x == nil {
+		return
+	}
+	s.w.after(1, func() {
+		if x.gone {
+			return
+		}
+		for _, j := range slices.Clone(s.jobs) {
+			for _, l := range j.state.Leases(x.id) {
+				s.step(j, job.Forgotten{Worker: x.id, Lease: l.Lease})
+			}
+		}
+		s.delist(x)
+		s.end(x)
+		for _, li := range slices.Clone(x.held) {
+			s.w.free(li)
+		}
+		s.w.work(i)
+	})
+}
+
+// accepted notes what a verdict made the result of a task, and whether it is right.
+func (s *submitter) accepted(j *running, d *job.Decision) {
+	w := s.w
+	root := j.state.Output(d.Task)
+	if !root.Defined() {
+		return
+	}
+	was := j.results[d.Task.Stage][d.Task.Index]
+	j.results[d.Task.Stage][d.Task.Index] = root
+	fmt.Fprintf(w.sum, "%d %d/%d %x %d\n", j.number, d.Task.Stage, d.Task.Index, root[:], w.now)
+	if root != was {
+		if root != j.truth(d.Task) {
+			w.m.wrongEver++
+			for k := range d.Replicas {
+				if d.Replicas[k].Outcome == tasks.Accepted {
+					w.m.actors[w.hosts[w.hostOf(d.Replicas[k].Worker)].class].Wrong++
+				}
+			}
+		}
+		if !was.Defined() {
+			w.m.useful += float64(w.cost(j, d.Task))
+			if d.Task.Stage == 0 && j.started != nil && j.started[d.Task.Index] != 0 {
+				w.m.taskTimes = append(w.m.taskTimes, float64(w.now-j.started[d.Task.Index])/1e6)
+			}
+		}
+	}
+	w.m.last = w.now
+}

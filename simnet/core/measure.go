@@ -1,0 +1,246 @@
+package core
+
+import (
+	"math"
+
+	"kith/simnet/report"
+	"kith/simnet/scenario"
+	"kith/tasks/job"
+)
+
+// meter is what a run is judged by.
+type meter struct {
+	actors     []report.Actor
+	traffic    map[string]*report.Traffic
+	order      []string
+	firstLease []float64
+	taskTimes  []float64
+	spent      float64 // plain host seconds computed
+	useful     float64 // of them, once for each accepted task
+	executions int64
+	leases     int64
+	wrongEver  int64
+	dials      float64
+	filled     int64
+	last       int64 // verdict, microseconds
+	broken     []string
+	heap       uint64
+
+	gap    int64 // between samples, microseconds
+	curves []report.Curve
+	jobs   struct{ done, failed int }
+	wrong  int64
+	tasks  int64 // of jobs that are over, and those that are done of them
+	done   int64
+}
+
+func (m *meter) init() {
+	m.traffic = map[string]*report.Traffic{}
+	m.gap = 1e6
+	for _, c := range [][2]string{
+		{"tasks with a result", "%"}, {"hosts on the network", ""}, {"leases at work", ""}, {"wrong results accepted", ""}, {"liars caught", "%"}, {"computing time wasted", "%"},
+	} {
+		m.curves = append(m.curves, report.Curve{Name: c[0], Unit: c[1]})
+	}
+}
+
+func (m *meter) sent(protocol string, messages, bytes int64) {
+	t := m.traffic[protocol]
+	if t == nil {
+		t = &report.Traffic{Protocol: protocol}
+		m.traffic[protocol] = t
+		m.order = append(m.order, protocol)
+	}
+	t.Messages += messages
+	t.Bytes += bytes
+}
+
+func (m *meter) dial(perWant float64) { m.dials = max(m.dials, perWant) }
+
+// concluded looks at what a job's owner was handed.
+func (m *meter) concluded(j *running) {
+	if j.state.Phase() == job.Finished {
+		m.jobs.done++
+	} else {
+		m.jobs.failed++
+	}
+	m.judge(j)
+}
+
+// judge counts the tasks of a job, done and wrong.
+func (m *meter) judge(j *running) {
+	for st, list := range j.results {
+		for i, root := range list {
+			m.tasks++
+			if !root.Defined() {
+				continue
+			}
+			m.done++
+			if root != j.truth(job.Ref{Stage: st, Index: i}) {
+				m.wrong++
+			}
+		}
+	}
+}
+
+// sample adds a point to every curve. When there are many, every other one goes and the gap doubles.
+func (w *World) sample() {
+	m := &w.m
+	t := float64(w.now) / 1e6
+	var tasksAll, done, wrong int64
+	for _, s := range w.subs {
+		for _, j := range s.jobs {
+			done += int64(j.state.DoneTasks())
+			for _, list := range j.results {
+				tasksAll += int64(len(list))
+			}
+		}
+	}
+	tasksAll, done, wrong = tasksAll+m.tasks, done+m.done, m.wrongEver
+	liars, caught := 0, 0
+	for i := range m.actors {
+		if scenario.Actor(m.actors[i].Name).Lies() {
+			liars += m.actors[i].Hosts
+			caught += m.actors[i].Caught
+		}
+	}
+	for i, v := range []float64{
+		percent(float64(done), float64(tasksAll)), float64(w.alive), float64(len(w.leases) - len(w.unused)), float64(wrong),
+		percent(float64(caught), float64(liars)), percent(m.spent-m.useful, m.spent),
+	} {
+		m.curves[i].Points = append(m.curves[i].Points, [2]float64{t, v})
+	}
+	if len(m.curves[0].Points) > 400 {
+		for i := range m.curves {
+			p := m.curves[i].Points
+			for k := 0; 2*k < len(p); k++ {
+				p[k] = p[2*k]
+			}
+			m.curves[i].Points = p[:(len(p)+1)/2]
+		}
+		m.gap *= 2
+	}
+	w.push(moment{at: w.now + m.gap, what: sample})
+}
+
+func percent(part, whole float64) float64 {
+	if whole <= 0 {
+		return 0
+	}
+	return 100 * max(part, 0) / whole
+}
+
+// report works out the numbers.
+func (w *World) report() *report.Report {
+	m := &w.m
+	w.sample()
+	late := 0
+	for _, s := range w.subs {
+		for _, j := range s.jobs {
+			late++
+			m.judge(j)
+			w.broke(job.Check(j.state))
+		}
+	}
+	late += w.open - late
+	v := map[string]float64{
+		"done": percent(float64(m.done), float64(m.tasks)), "jobs.done": float64(m.jobs.done), "jobs.failed": float64(m.jobs.failed), "jobs.late": float64(max(late, 0)),
+		"wrong": float64(m.wrong), "wrong.ever": float64(m.wrongEver), "broken": float64(len(m.broken)), "dials": m.dials,
+	}
+	if m.done > 0 {
+		v["makespan"] = float64(m.last) / 1e6
+		slots := 0
+		for i := range w.hosts {
+			slots += int(w.hosts[i].slots)
+		}
+		if slots > 0 && m.useful > 0 {
+			v["stretch"] = v["makespan"] / (m.useful * float64(w.sc.Jobs[0].K) / float64(slots))
+		}
+		v["extra"] = 100 * (float64(m.executions)/float64(m.done) - 1)
+		v["hedges"] = percent(float64(w.hedged()), float64(m.executions))
+		v["waste"] = percent(m.spent-m.useful*float64(w.needed()), m.spent)
+	}
+	if len(m.firstLease) > 0 {
+		v["lease.p50"], v["lease.p99"] = report.Quantile(m.firstLease, .5), report.Quantile(m.firstLease, .99)
+	}
+	if len(m.taskTimes) > 0 {
+		v["task.p95"] = report.Quantile(m.taskTimes, .95)
+	}
+	w.people(v)
+	r := &report.Report{Values: v, Actors: m.actors, Curves: m.curves, Notes: append([]string{}, m.broken...), Digest: w.digest()}
+	for _, p := range m.order {
+		r.Traffic = append(r.Traffic, *m.traffic[p])
+	}
+	return r
+}
+
+// needed is how many executions of a task are not waste.
+func (w *World) needed() int {
+	if w.sc.Jobs[0].Adaptive {
+		return 1
+	}
+	return w.sc.Jobs[0].K
+}
+
+func (w *World) hedged() (n int64) {
+	for _, s := range w.subs {
+		for _, j := range s.all {
+			n += j.state.Hedges()
+		}
+	}
+	return n
+}
+
+// people works out what is measured of hosts.
+func (w *World) people(v map[string]float64) {
+	var detect, trusted, times, fair []float64
+	lied, suspected := 0, 0
+	for i := range w.hosts {
+		h := &w.hosts[i]
+		act := w.classes[h.class].Actor
+		if h.lies > 0 {
+			lied++
+			if h.caughtAt > 0 {
+				detect = append(detect, float64(h.atCatch))
+				trusted = append(trusted, float64(h.soleAt))
+				times = append(times, float64(h.caughtAt-h.firstLie)/1e6)
+			}
+		}
+		if !act.Lies() {
+			for _, s := range w.subs {
+				if s.book.Get(h.id, w.millis()).Banned() {
+					suspected++
+				}
+			}
+		}
+		here := h.here
+		if h.online {
+			here += w.now - h.since
+		}
+		if act == scenario.Honest && here > 0 && h.done > 0 {
+			fair = append(fair, float64(h.worth)*float64(h.factor)/(float64(h.slots)*float64(here)/1e6))
+		}
+	}
+	v["suspected"] = float64(suspected)
+	v["fairness"] = report.Jain(fair)
+	if lied > 0 {
+		v["caught"] = percent(float64(len(detect)), float64(lied))
+		v["detect"], v["detect.trusted"], v["detect.time"] = report.Quantile(detect, .5), report.Quantile(trusted, .5), report.Quantile(times, .5)
+	}
+}
+
+// lognormal is a number with median 1, drawn by what it belongs to.
+func lognormal(key uint64, sigma float64) float64 {
+	a, b := mix(key), mix(key^0x9e3779b97f4a7c15)
+	u := (float64(a>>11) + 0.5) / (1 << 53)
+	n := math.Sqrt(-2*math.Log(u)) * math.Cos(2*math.Pi*float64(b>>11)/(1<<53))
+	return math.Exp(sigma * n)
+}
+
+// mix spreads the bits of a number (splitmix64).
+func mix(x uint64) uint64 {
+	x += 0x9e3779b97f4a7c15
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
+}
