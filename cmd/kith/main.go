@@ -55,6 +55,7 @@ type commands struct {
 	Evidence evidenceCmd `cmd:"" group:"jobs" help:"List or export what this node can prove about others."`
 
 	Config     configCmd     `cmd:"" group:"more" help:"Read and change settings, and take changes back."`
+	Simnet     simnetCmd     `cmd:"" group:"more" help:"Simulate whole fleets: liars, churn, partitions, up to 100,000 nodes."`
 	Version    versionCmd    `cmd:"" group:"more" help:"Print the version."`
 	Completion completionCmd `cmd:"" group:"more" help:"Print the completion script of a shell."`
 	ExitCodes  exitCodesCmd  `cmd:"" name:"exit-codes" group:"more" help:"Explain the exit codes."`

@@ -1,7 +1,9 @@
 package core
 
 import (
+	"fmt"
 	"math"
+	"slices"
 
 	"kith/simnet/report"
 	"kith/simnet/scenario"
@@ -24,6 +26,7 @@ type meter struct {
 	filled     int64
 	last       int64 // verdict, microseconds
 	broken     []string
+	remarks    []string
 	heap       uint64
 
 	gap    int64 // between samples, microseconds
@@ -63,6 +66,7 @@ func (m *meter) concluded(j *running) {
 		m.jobs.done++
 	} else {
 		m.jobs.failed++
+		m.remarks = append(m.remarks, fmt.Sprintf("a job of %d tasks ended without a result: %v", j.spec.Tasks, j.state.Reason()))
 	}
 	m.judge(j)
 }
@@ -167,7 +171,7 @@ func (w *World) report() *report.Report {
 		v["task.p95"] = report.Quantile(m.taskTimes, .95)
 	}
 	w.people(v)
-	r := &report.Report{Values: v, Actors: m.actors, Curves: m.curves, Notes: append([]string{}, m.broken...), Digest: w.digest()}
+	r := &report.Report{Values: v, Actors: m.actors, Curves: m.curves, Notes: slices.Concat([]string{}, m.broken, m.remarks[:min(len(m.remarks), 20)]), Digest: w.digest()}
 	for _, p := range m.order {
 		r.Traffic = append(r.Traffic, *m.traffic[p])
 	}
