@@ -31,7 +31,7 @@ func New(sc *scenario.Scenario) (World, error) {
 	case scenario.Core:
 		return core.New(sc), nil
 	}
-	return nil, fmt.Errorf("rung %s is not built in", sc.Rung)
+	return nil, fmt.Errorf("there is no rung %q: use core, mock or quic", sc.Rung)
 }
 
 //go:embed scenarios/*.sim

@@ -11,6 +11,8 @@ import (
 	"kith/node/api/client"
 	"kith/node/config"
 	"kith/node/lock"
+	"kith/simnet"
+	"kith/simnet/scenario"
 	"kith/storage"
 	"kith/tasks"
 )
@@ -79,9 +81,9 @@ func exitCode(err error) int {
 	case errors.As(err, &reason), errors.Is(err, lock.ErrTaken), errors.Is(err, config.ErrNoHistory),
 		errors.Is(err, storage.ErrFull), errors.Is(err, syscall.ENOSPC):
 		return exitRefused
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, config.ErrUnknownKey), errors.Is(err, tasks.ErrUnknownKind):
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, config.ErrUnknownKey), errors.Is(err, tasks.ErrUnknownKind), errors.Is(err, simnet.ErrUnknown):
 		return exitNotFound
-	case errors.Is(err, tasks.ErrParams), errors.Is(err, tasks.ErrSpec), errors.Is(err, tasks.ErrPlan):
+	case errors.Is(err, tasks.ErrParams), errors.Is(err, tasks.ErrSpec), errors.Is(err, tasks.ErrPlan), errors.Is(err, scenario.ErrScenario):
 		return exitUsage
 	case errors.Is(err, context.DeadlineExceeded):
 		return exitTimeout

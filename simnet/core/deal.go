@@ -8,7 +8,6 @@ import (
 	"kith/tasks"
 	"kith/tasks/job"
 	"kith/tasks/match"
-	"kith/tasks/trust"
 )
 
 // hungry asks for a round of dealing soon.
@@ -73,7 +72,7 @@ func (s *submitter) dealJob(j *running, table []*session) (given int) {
 	s.nodes, s.seats = s.nodes[:0], s.seats[:0]
 	full := j.state.Workers() >= j.state.NodeLimit()
 	left := j.state.Backlog()
-	slots := max(1, s.slots)
+	slots, strange := max(1, s.slots), s.strangers(j)
 	for _, x := range table {
 		if x.room() <= 0 || !s.fits(j, x) || full && !j.state.Knows(x.id) {
 			continue
@@ -85,10 +84,7 @@ func (s *submitter) dealJob(j *running, table []*session) (given int) {
 			ID: x.id, Group: x.place.Group, Account: x.place.Account, Free: min(x.room(), share-x.live), Running: x.live, Given: x.given,
 			RTT: x.rtt, Load: 1000 * int(h.busy) / max(1, x.slots), Relayed: w.classes[h.class].Actor == scenario.Relayed, Reliable: r.Reliability(),
 		}
-		if q := r.Quota(); !r.Proven() && q < trust.FirstQuota {
-			n.Quota, n.Running = q, len(x.held)
-		}
-		if n.Free > 0 && (n.Quota == 0 || n.Running < n.Quota) && !r.Banned() {
+		if s.bound(x, &r, &n) && (n.Quota == 0 || strange > 0) {
 			s.nodes, s.seats = append(s.nodes, n), append(s.seats, x)
 		}
 	}
@@ -109,14 +105,20 @@ func (s *submitter) dealJob(j *running, table []*session) (given int) {
 		if i < 0 {
 			i = ask
 		}
-		s.give(j, s.seats[i], ref)
-		given++
 		n := &s.nodes[i]
+		s.give(j, s.seats[i], ref, n.Quota > 0)
+		given++
 		n.Free--
 		n.Running++
 		n.Given++
-		if n.Free <= 0 || n.Quota > 0 && n.Running >= n.Quota {
-			rise(i)
+		if n.Quota > 0 {
+			strange--
+		}
+		for i := len(s.nodes) - 1; i >= 0; i-- {
+			n, group := &s.nodes[i], s.seats[i].place.Group
+			if n.Free <= 0 || n.Quota > 0 && (n.Running >= n.Quota || strange <= 0 || group != "" && s.byGroup[group] >= n.Quota) {
+				rise(i)
+			}
 		}
 		ask++
 		if len(s.jobs) > 1 && given >= 16 {
@@ -138,7 +140,7 @@ func (s *submitter) need(j *running, ref job.Ref) *match.Need {
 }
 
 // give grants one lease.
-func (s *submitter) give(j *running, x *session, ref job.Ref) {
+func (s *submitter) give(j *running, x *session, ref job.Ref, stranger bool) {
 	w, now := s.w, s.w.millis()
 	if j.state.Place(x.id) != x.place {
 		s.step(j, &job.Placed{Worker: x.id, Place: x.place})
@@ -150,6 +152,10 @@ func (s *submitter) give(j *running, x *session, ref job.Ref) {
 	l := &w.leases[li]
 	l.job, l.sess, l.ref, l.id, l.host = j, x, ref, id, x.host
 	l.cost = w.cost(j, ref)
+	if l.stranger = stranger; stranger {
+		j.strange++
+		s.byGroup[x.place.Group]++
+	}
 	x.held = append(x.held, li)
 	x.live++
 	x.given++
@@ -245,7 +251,9 @@ func (s *submitter) note(j *running, id tasks.NodeID, lease tasks.LeaseID, o tas
 	}
 	if o != tasks.Cancelled {
 		before := s.book.Get(id, w.millis()).Banned()
-		if s.book.Note(id, o, w.millis()).Banned() && !before {
+		r := s.book.Note(id, o, w.millis())
+		s.known = s.known || r.Proven()
+		if r.Banned() && !before {
 			c.Banned++
 			s.expel(i)
 		}

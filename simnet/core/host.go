@@ -62,21 +62,22 @@ type host struct {
 
 // lease is one execution. Its place in World.leases is used again; serial tells the uses apart.
 type lease struct {
-	job    *running
-	sess   *session
-	ref    job.Ref
-	id     tasks.LeaseID
-	host   uint32
-	serial uint32
-	state  leaseState
-	lie    bool
-	sole   bool
-	told   bool    // the submitter has its commit
-	cost   float32 // seconds of a plain host's time
-	began  int64
-	ends   int64 // when running; what is left when asleep
-	root   dag.CID
-	digest [32]byte
+	job      *running
+	sess     *session
+	ref      job.Ref
+	id       tasks.LeaseID
+	host     uint32
+	serial   uint32
+	state    leaseState
+	lie      bool
+	sole     bool
+	told     bool    // the submitter has its commit
+	stranger bool    // its host was bound by a quota
+	cost     float32 // seconds of a plain host's time
+	began    int64
+	ends     int64 // when running; what is left when asleep
+	root     dag.CID
+	digest   [32]byte
 }
 
 type leaseState uint8
@@ -391,6 +392,10 @@ func (w *World) free(li uint32) {
 	}
 	if l.sess != nil {
 		l.sess.release(li)
+		if l.stranger {
+			l.job.strange--
+			l.sess.sub.byGroup[l.sess.place.Group]--
+		}
 	}
 	if at, ok := l.job.leases[l.id]; ok && at == li {
 		delete(l.job.leases, l.id)

@@ -24,6 +24,7 @@ type meter struct {
 	wrongEver  int64
 	dials      float64
 	filled     int64
+	cleared    int64
 	last       int64 // verdict, microseconds
 	broken     []string
 	remarks    []string
@@ -212,7 +213,7 @@ func (w *World) people(v map[string]float64) {
 		}
 		if !act.Lies() {
 			for _, s := range w.subs {
-				if s.book.Get(h.id, w.millis()).Banned() {
+				if s.book.Banned(h.id, w.millis()) {
 					suspected++
 				}
 			}

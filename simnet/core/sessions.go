@@ -58,7 +58,7 @@ func (s *submitter) answered(j *running, i, gen uint32) {
 	j.dials++
 	w.m.sent("session", 4, 3000) // connection, identify, hello with capability, welcome
 	w.m.dial(float64(j.dials) / float64(max(1, j.want)))
-	if s.book.Get(h.id, w.millis()).Banned() {
+	if s.book.Banned(h.id, w.millis()) {
 		return
 	}
 	if s.usable(j) >= j.want*match.DialsPerWant || j.state.Workers() >= j.state.NodeLimit() && !j.state.Knows(h.id) {
@@ -129,7 +129,7 @@ func (s *submitter) resume(x *session) {
 	w := s.w
 	h := &w.hosts[x.host]
 	w.m.sent("session", 4, 3000)
-	if s.book.Get(x.id, w.millis()).Banned() {
+	if s.book.Banned(x.id, w.millis()) {
 		s.end(x)
 		return
 	}

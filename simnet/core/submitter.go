@@ -44,6 +44,8 @@ type running struct {
 	ring    int
 	dials   int // in this ring
 	want    int
+	lies    int // proofs on their way to the disk
+	strange int // leases of strangers
 	over    bool
 }
 
@@ -71,7 +73,9 @@ type submitter struct {
 	voices  []job.Voice
 	tried   []match.Place
 	holders []tasks.NodeID
-	stuck   bool // nobody at hand may do what is open
+	stuck   bool           // nobody at hand may do what is open
+	known   bool           // somebody here has proven itself
+	byGroup map[string]int // leases of strangers, by network origin
 }
 
 type decision struct {
@@ -80,7 +84,7 @@ type decision struct {
 }
 
 func newSubmitter(w *World, i int) *submitter {
-	s := &submitter{w: w, index: uint32(i), book: trust.NewBook(), by: map[uint32]*session{}}
+	s := &submitter{w: w, index: uint32(i), book: trust.NewBook(), by: map[uint32]*session{}, byGroup: map[string]int{}}
 	for k := range s.id {
 		s.id[k] = byte(w.rng.Uint32())
 	}
@@ -113,17 +117,11 @@ func (s *submitter) submit(spec *scenario.Job) {
 		return
 	}
 	number := w.rng.Uint64()
-	limit := spec.Nodes
 	j := &running{sub: s, spec: spec, number: number, leases: map[tasks.LeaseID]uint32{}, begun: w.now}
 	if spec.Tasks <= 20_000 {
 		j.check.Every = 5000
 	}
-	p := tasks.Policy{K: spec.K, N: spec.N, DeviceClass: tasks.CPU, NodeLimit: limit, Regions: spec.Regions}
-	if spec.Deadline > 0 {
-		p.Deadline = w.millis() + spec.Deadline.Milliseconds()
-	}
-	adaptive(&p, spec.Adaptive)
-	first := &job.Accepted{Job: tasks.Job{Submitter: s.id, Created: w.millis(), Spec: tasks.Spec{Policy: p, Sensitivity: tasks.Public}}}
+	first := &job.Accepted{Job: tasks.Job{Submitter: s.id, Created: w.millis(), Spec: tasks.Spec{Policy: w.policy(j), Sensitivity: tasks.Public}}}
 	for k := range first.Job.ID {
 		first.Job.ID[k] = byte(w.rng.Uint32())
 		first.Secret[k] = byte(w.rng.Uint32())
@@ -240,34 +238,40 @@ func (s *submitter) act(j *running, a *job.Actions) {
 			w.push(moment{at: w.now + syncMicros, what: decided, a: s.index})
 		}
 	}
+	round := j.state.Round()
+	soon := func(ev func() job.Event) { // what it is made of may be taken back meanwhile: then it is asked for again
+		w.after(mergeMicros, func() {
+			if j.state.Round() == round {
+				s.later(j, ev())
+			}
+		})
+	}
 	for i := range a.Compose {
 		c := a.Compose[i]
-		w.after(mergeMicros, func() {
+		soon(func() job.Event {
 			in := []dag.CID{sumOf("composed", j.number, uint64(c.Task.Stage), uint64(c.Task.Index))}
-			s.later(j, job.Composed{Task: c.Task, ID: tasks.NewTaskID(j.state.Job().ID, c.Task.Stage, c.Task.Index, in), Inputs: in})
+			return job.Composed{Task: c.Task, ID: tasks.NewTaskID(j.state.Job().ID, c.Task.Stage, c.Task.Index, in), Inputs: in}
 		})
 	}
 	for i := range a.Gather {
 		g := a.Gather[i]
-		w.after(mergeMicros, func() {
+		soon(func() job.Event {
 			roots := make([]dag.CID, j.state.Parts())
 			for k := range roots {
 				roots[k] = sumOf("gathered", j.number, uint64(g.Stage), uint64(k))
 			}
-			s.later(j, &job.Gathered{Stage: g.Stage, Roots: roots})
+			return &job.Gathered{Stage: g.Stage, Roots: roots}
 		})
 	}
 	for i := range a.Merge {
 		m := a.Merge[i]
-		w.after(mergeMicros, func() { s.later(j, &job.Merged{Level: m.Level, Index: m.Index, Root: mergeOf(&m)}) })
+		soon(func() job.Event { return &job.Merged{Level: m.Level, Index: m.Index, Root: mergeOf(&m)} })
 	}
 	if a.Finish != nil {
-		ev := a.Finish
-		w.after(syncMicros, func() { s.later(j, ev) })
+		s.conclude(j, a.Finish)
 	}
 	if a.End != nil {
-		ev := a.End
-		w.after(syncMicros, func() { s.later(j, ev) })
+		s.conclude(j, a.End)
 	}
 	if at, ok := j.state.NextTick(); ok {
 		s.wake((at - epoch) * 1000)

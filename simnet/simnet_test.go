@@ -1,0 +1,101 @@
+package simnet
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+
+	"kith/simnet/report"
+	"kith/simnet/scenario"
+)
+
+// quick are the sizes at which the tests run the large scenarios.
+var quick = map[string]int{"hundred-thousand": 300, "thousand": 200, "volunteer-crowd": 400, "job-crowd": 500, "churn": 100}
+
+// Every scenario that comes with the program keeps its promises, at the size that fits a test.
+func TestScenarios(t *testing.T) {
+	names := List()
+	if len(names) < 14 {
+		t.Errorf("%d scenarios: %v", len(names), names)
+	}
+	for i, name := range names {
+		t.Run(name, func(t *testing.T) {
+			sc, err := Load(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(sc.Expect) == 0 {
+				t.Error("expects nothing, so that it cannot fail")
+			}
+			if sc.Rung != scenario.Core {
+				t.Skip("see the tests of its rung")
+			}
+			if testing.Short() && i%4 != 0 {
+				t.Skip("short")
+			}
+			if n := quick[name]; n != 0 {
+				Resize(sc, n)
+			}
+			w, err := New(sc)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r, err := w.Run(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, b := range r.Bands {
+				if !b.Holds && b.Measure != "wall" {
+					t.Errorf("line %d: %s %s, got %g; %v", b.Line, b.Measure, b.Want, b.Got, r.Notes)
+				}
+			}
+		})
+	}
+}
+
+func TestLoadUnknown(t *testing.T) {
+	if _, err := Load("no-such"); !errors.Is(err, ErrUnknown) || !strings.Contains(err.Error(), "mixed-fleet") {
+		t.Errorf("got %v, want a list of what there is", err)
+	}
+}
+
+// The page stands alone and holds what the report holds, in the language of the reader's screen: nothing in it is
+// markup that a scenario smuggled in.
+func TestReport(t *testing.T) {
+	sc, err := scenario.Parse("<b>x", "title <script>alert(1)</script>\nnodes 20\njob tasks=50 seconds=1 want=20\nexpect wrong = 0\nexpect makespan < 1s\nexpect found >= 90\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := New(sc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := w.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Passed || !r.Bands[0].Holds || r.Bands[1].Holds || r.Bands[2].Known {
+		t.Errorf("bands: %+v", r.Bands)
+	}
+	var page, text bytes.Buffer
+	if err := report.HTML(&page, r, r); err != nil {
+		t.Fatal(err)
+	}
+	for _, never := range []string{"<script", "http://", "https://", "<b>x"} {
+		if strings.Contains(page.String(), never) {
+			t.Errorf("the page has %q", never)
+		}
+	}
+	if strings.Count(page.String(), "<polyline") != 2*len(r.Curves) || !strings.Contains(page.String(), "not measured") {
+		t.Error("the page lacks plots or bands")
+	}
+	if err := r.Text(&text); err != nil || !strings.Contains(text.String(), "MISSED  line 5: makespan < 1s") {
+		t.Errorf("text: %v\n%s", err, &text)
+	}
+	b, err := json.Marshal(r)
+	if err != nil || !bytes.Contains(b, []byte(`"holds":false`)) {
+		t.Errorf("JSON: %v %s", err, b)
+	}
+}
