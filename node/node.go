@@ -129,7 +129,7 @@ func (n *Node) Serve(ctx context.Context) (err error) {
 	for _, p := range n.parts(l, stop) {
 		sup.Add(p)
 	}
-	n.api.Attach(api.Ports{Jobs: l.submits, Submitter: l.submits, Results: l.submits, Records: n, Catalogue: n, Switch: n, Settings: n.settings})
+	n.api.Attach(api.Ports{Jobs: l.submits, Submitter: l.submits, Results: l.submits, Records: n, Judge: n, Catalogue: n, Switch: n, Settings: n.settings})
 	n.log.Info("Node is ready", slog.Any("node", n.self), slog.Duration("took", time.Since(n.started)))
 	debug.FreeOSMemory() // opening needs more than running
 

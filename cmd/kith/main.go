@@ -52,6 +52,7 @@ type commands struct {
 	Local    localCmd    `cmd:"" group:"jobs" help:"Do a job in this process alone, without a network: the reference."`
 	Kinds    kindsCmd    `cmd:"" group:"jobs" help:"List the kinds of work, or show one with its parameters."`
 	Receipts receiptsCmd `cmd:"" group:"jobs" help:"List who did what for whom."`
+	Trust    trustCmd    `cmd:"" group:"jobs" help:"Show what this node thinks of workers and why, or grant an appeal."`
 	Evidence evidenceCmd `cmd:"" group:"jobs" help:"List or export what this node can prove about others."`
 
 	Config     configCmd     `cmd:"" group:"more" help:"Read and change settings, and take changes back."`

@@ -115,6 +115,7 @@ type submitCmd struct {
 	pipeline
 	K           int           `help:"Nodes that must agree on every result." default:"2"`
 	N           int           `help:"Executions of one task at most; 0 chooses." default:"0"`
+	Replication string        `help:"fixed: K results of every task are compared. adaptive: nodes that have earned it are believed alone and audited." enum:"fixed,adaptive" default:"fixed"`
 	Nodes       int           `help:"Distinct nodes to use at most; 0 means 64." default:"0"`
 	Regions     []string      `help:"Countries the work may go to (DE,FR); none: any." placeholder:"CC"`
 	Exclude     []string      `help:"Countries the work may not go to." placeholder:"CC"`
@@ -184,6 +185,7 @@ func (c submitCmd) request() (api.Submit, error) {
 	req := api.Submit{
 		Name: c.Name, Ops: ops, K: c.K, N: c.N, Nodes: c.Nodes, Regions: c.Regions, Excluded: c.Exclude,
 		MinSandbox: tasks.SandboxGrade(c.MinSandbox), Want: c.Want, Sensitivity: tasks.Sensitivity(c.Sensitivity),
+		Replication: tasks.Replication(c.Replication),
 	}
 	allowed := []tasks.Sensitivity{tasks.Public, tasks.Synthetic, tasks.Approved, tasks.Private}
 	switch {

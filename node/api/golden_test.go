@@ -62,6 +62,12 @@ func samples() map[string]any {
 			Node: node, Peer: "12D3KooW…", Address: "/ip4/192.168.1.8/udp/4717/quic-v1", Direct: true, Transport: "quic", Inbound: true,
 			RTTMillis: 0.8, Region: "DE", Agent: "kith/0.1.0", Since: 1795416000000, Roles: []string{"works for us"},
 		}},
+		"trust": []Trust{{
+			Node: node, Score: 166, Reliability: 333, Quota: 3, Standing: "suspended", Until: 1798008000000, Counts: TrustCounts{Accepted: 41.5, Outvoted: 1},
+			Skills: []Skill{{What: "etl.hash/hash", Agreed: 3, OneIn: 4}},
+			Words:  []string{"suspended until 2026-12-25: 3 independent groups of nodes contradict it"},
+			Cases:  []TrustCase{{Task: tasks.TaskID{9}, What: "etl.hash/hash", At: 1795416000000, With: []tasks.NodeID{}, Against: []tasks.NodeID{{4}, {5}, {6}}}},
+		}},
 		"jobs": []Job{held, done},
 		"job": JobDetail{
 			Job: job, Submitter: node, SpecRoot: dag.Sum(dag.DagCBOR, dag.SHA256, []byte("spec")),

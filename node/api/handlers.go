@@ -49,6 +49,13 @@ func (s *Server) routes() map[string]http.HandlerFunc {
 		"GET /api/v1/evidence/bundle": ask(s, func(p *Ports, r *http.Request) (any, error) {
 			return p.Records.Bundle(r.Context(), r.URL.Query().Get("job"))
 		}),
+		"GET /api/v1/trust": ask(s, func(p *Ports, r *http.Request) (any, error) {
+			t, err := p.Judge.Trust(r.Context())
+			return list(t), err
+		}),
+		"POST /api/v1/trust/{node}/appeal": ask(s, func(p *Ports, r *http.Request) (any, error) {
+			return p.Judge.Appeal(r.Context(), r.PathValue("node"))
+		}),
 		"POST /api/v1/pause":       s.owner("paused"),
 		"POST /api/v1/resume":      s.owner("working"),
 		"POST /api/v1/kill":        s.owner("killed"),

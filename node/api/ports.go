@@ -59,12 +59,20 @@ type Records interface {
 	Bundle(ctx context.Context, job string) (*wire.Bundle, error)
 }
 
+// Judge shows what this node thinks of workers.
+type Judge interface {
+	Trust(ctx context.Context) ([]Trust, error)
+	// Appeal lifts a suspension; node may be an unambiguous beginning of an id.
+	Appeal(ctx context.Context, node string) (Trust, error)
+}
+
 // Ports is what the API stands on.
 type Ports struct {
 	Jobs      Jobs
 	Submitter Submitter
 	Results   Results
 	Records   Records
+	Judge     Judge
 	Catalogue Catalogue
 	Switch    Switch
 	Settings  *config.Store

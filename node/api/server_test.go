@@ -86,6 +86,10 @@ func (f *fake) Evidence(context.Context) ([]Evidence, error)             { retur
 func (f *fake) Bundle(context.Context, string) (*wire.Bundle, error) {
 	return &wire.Bundle{}, nil
 }
+func (f *fake) Trust(context.Context) ([]Trust, error) { return nil, nil }
+func (f *fake) Appeal(_ context.Context, node string) (Trust, error) {
+	return Trust{}, Refuse(CodeNotFound, "kith trust lists them", "%q", node)
+}
 func (f *fake) Kinds() []Kind { return nil }
 func (f *fake) SetOwner(_ context.Context, state string) (Owner, error) {
 	f.owner.Store(state)
@@ -105,7 +109,7 @@ func serve(t *testing.T) (*Server, *fake) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Attach(Ports{Jobs: f, Submitter: f, Results: f, Records: f, Catalogue: f, Switch: f, Settings: store})
+	s.Attach(Ports{Jobs: f, Submitter: f, Results: f, Records: f, Judge: f, Catalogue: f, Switch: f, Settings: store})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); _ = s.Serve(ctx) }()

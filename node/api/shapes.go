@@ -235,6 +235,7 @@ type Submit struct {
 	Excluded    []string           `json:"excluded"`    // refused regions
 	Deadline    int64              `json:"deadline"`    // 0: none
 	Sensitivity tasks.Sensitivity  `json:"sensitivity"` // "": private, which runs on this machine alone
+	Replication tasks.Replication  `json:"replication"` // "fixed", "adaptive"; "": fixed
 	MinSandbox  tasks.SandboxGrade `json:"minSandbox"`  // 0: what the kind needs
 	PartBytes   int64              `json:"partBytes"`   // input bytes a task; 0: 4 MiB
 	Want        int                `json:"want"`        // sessions to ask for; 0: chosen
@@ -334,4 +335,48 @@ type Failure struct {
 	Error  string `json:"error"`
 	Code   string `json:"code"`
 	Remedy string `json:"remedy"`
+}
+
+// Trust is what this node thinks of one worker, as a submitter. Other nodes may think otherwise.
+type Trust struct {
+	Node        tasks.NodeID `json:"node"`
+	Score       int          `json:"score"`       // share of good work, weighted, 0 to 1000; 500 of one never seen
+	Reliability int          `json:"reliability"` // share of work that was not bad, 0 to 1000
+	Quota       int          `json:"quota"`       // tasks it may have at once while it is a newcomer
+	Standing    string       `json:"standing"`    // "newcomer", "proven", "suspended", "banned"
+	Until       int64        `json:"until"`       // of a suspension; 0: for good, or none
+	Counts      TrustCounts  `json:"counts"`
+	Skills      []Skill      `json:"skills"`
+	Words       []string     `json:"words"` // why it stands so, in sentences
+	Cases       []TrustCase  `json:"cases"` // contradictions it was part of
+	Proof       string       `json:"proof"` // hash of what it signed that bans it for good; "": none
+}
+
+// TrustCounts are outcomes, faded: each halves in 30 days.
+type TrustCounts struct {
+	Accepted float64 `json:"accepted"`
+	Outvoted float64 `json:"outvoted"`
+	Forged   float64 `json:"forged"`
+	Withheld float64 `json:"withheld"`
+	Lapsed   float64 `json:"lapsed"`
+	Returned float64 `json:"returned"`
+}
+
+// Skill is what a node has shown with one kind of work.
+type Skill struct {
+	What   string `json:"what"`
+	Agreed int    `json:"agreed"` // results in a row that independent ones agreed with
+	Passed int    `json:"passed"` // audits
+	Alone  bool   `json:"alone"`  // one result of it is enough in an adaptive job
+	OneIn  int    `json:"oneIn"`  // such results for each audit
+}
+
+// TrustCase is one task whose results contradicted each other.
+type TrustCase struct {
+	Task    tasks.TaskID   `json:"task"`
+	What    string         `json:"what"`
+	At      int64          `json:"at"`
+	Won     bool           `json:"won"` // at the verdict
+	With    []tasks.NodeID `json:"with"`
+	Against []tasks.NodeID `json:"against"`
 }

@@ -222,7 +222,7 @@ func (s *State) rule(d *Decision, known []tasks.LeaseID, a *Actions) bool {
 	}
 	for i := range d.Replicas {
 		o := &d.Replicas[i]
-		if (o.Outcome == tasks.Accepted || o.Outcome == tasks.Outvoted) && o.Lease != (tasks.LeaseID{}) && !told(o.Lease) {
+		if (o.Outcome == tasks.Accepted || o.Outcome == tasks.Outvoted) && o.Lease != (tasks.LeaseID{}) && (o.Outcome == tasks.Outvoted || !told(o.Lease)) {
 			s.workers[s.intern(o.Worker)].tally.add(o.Outcome)
 		}
 	}

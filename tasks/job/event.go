@@ -65,7 +65,7 @@ type (
 		OneIn  int
 	}
 	// Provisional ends tasks of an adaptive job, until it is over: durable before it takes effect. Round is the one the
-	// verdicts were reached in. The workers of Known leases know the outcome already.
+	// verdicts were reached in. The workers of Known leases were told before that their results count.
 	Provisional struct {
 		_     struct{} `cbor:",toarray"`
 		Round int
@@ -167,7 +167,7 @@ type Decision struct {
 	Root     dag.CID
 	Bytes    int64
 	Replicas []Settled
-	// Not written down: the round it was reached in, and the leases whose workers know the outcome already.
+	// Not written down: the round it was reached in, and the leases whose workers were told before that they count.
 	Round int             `cbor:"-"`
 	Known []tasks.LeaseID `cbor:"-"`
 	Turns bool            `cbor:"-"` // it overturns an earlier verdict

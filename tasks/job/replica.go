@@ -379,7 +379,7 @@ func (s *State) decide(ref Ref, t *task, root dag.CID, a *Actions) {
 		case r.state.again():
 			continue
 		}
-		if r.told && o == tasks.Accepted {
+		if r.told {
 			d.Known = append(d.Known, r.lease)
 		}
 		d.Replicas = append(d.Replicas, Settled{Worker: s.workers[r.worker].id, Lease: r.lease, Outcome: o, WallMillis: r.wall, CPUMillis: r.cpu})

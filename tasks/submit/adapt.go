@@ -104,6 +104,11 @@ func (d *Driver) ruled(j *running, ev *job.Provisional) {
 		for k := range item.Replicas {
 			r := &item.Replicas[k]
 			if r.Lease == (tasks.LeaseID{}) || slices.Contains(ev.Known, r.Lease) {
+				// It was told and has its receipt; what both have signed stands. Only what this node thinks of it changes.
+				if r.Outcome == tasks.Outvoted {
+					d.log.Warn("An audit overturned a worker's result", slogJob(j.id), "task", item.Task.String(), "worker", r.Worker)
+					d.note(r.Worker, r.Outcome, now)
+				}
 				continue
 			}
 			switch r.Outcome {
@@ -112,6 +117,9 @@ func (d *Driver) ruled(j *running, ev *job.Provisional) {
 			}
 			if r.Outcome == tasks.Accepted || r.Outcome == tasks.Outvoted {
 				d.note(r.Worker, r.Outcome, now)
+			}
+			if r.Outcome == tasks.Outvoted {
+				d.log.Warn("A worker's result was not accepted", slogJob(j.id), "task", item.Task.String(), "worker", r.Worker, "outcome", string(r.Outcome))
 			}
 			d.receipt(j, item, r, now)
 		}

@@ -75,6 +75,16 @@ func (c *Client) Peers(ctx context.Context) (p []api.Peer, err error) {
 	return p, c.call(ctx, http.MethodGet, "peers", nil, &p)
 }
 
+// Trust says what the node thinks of the workers it has met, the most suspicious first.
+func (c *Client) Trust(ctx context.Context) (t []api.Trust, err error) {
+	return t, c.call(ctx, http.MethodGet, "trust", nil, &t)
+}
+
+// Appeal lifts a worker's suspension; node may be an unambiguous beginning of its id.
+func (c *Client) Appeal(ctx context.Context, node string) (t api.Trust, err error) {
+	return t, c.call(ctx, http.MethodPost, "trust/"+url.PathEscape(node)+"/appeal", nil, &t)
+}
+
 // Why says why the node gets no work.
 func (c *Client) Why(ctx context.Context) (w api.Why, err error) {
 	return w, c.call(ctx, http.MethodGet, "work/why", nil, &w)
