@@ -53,6 +53,7 @@ type commands struct {
 	Kinds    kindsCmd    `cmd:"" group:"jobs" help:"List the kinds of work, or show one with its parameters."`
 	Receipts receiptsCmd `cmd:"" group:"jobs" help:"List who did what for whom."`
 	Trust    trustCmd    `cmd:"" group:"jobs" help:"Show what this node thinks of workers and why, or grant an appeal."`
+	Credit   creditCmd   `cmd:"" group:"jobs" help:"Show or verify the balance of work done and had."`
 	Evidence evidenceCmd `cmd:"" group:"jobs" help:"List or export what this node can prove about others."`
 
 	Config     configCmd     `cmd:"" group:"more" help:"Read and change settings, and take changes back."`

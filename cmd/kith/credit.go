@@ -1,0 +1,103 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"kith/tasks"
+	"kith/tasks/credit"
+	"kith/tasks/wire"
+)
+
+// creditCmd is "kith credit …".
+type creditCmd struct {
+	Show   creditShowCmd   `cmd:"" default:"1" help:"Show what this node and others owe one another, by their receipts."`
+	Verify creditVerifyCmd `cmd:"" help:"Compute the same from exported files. It needs no node and trusts nobody."`
+}
+
+type (
+	creditShowCmd   struct{}
+	creditVerifyCmd struct {
+		Files []string `arg:"" help:"Files that kith evidence export or kith receipts export wrote, of one node or of several."`
+		For   string   `help:"Whose balance to show; none: the writer's of the first file." placeholder:"NODE"`
+	}
+)
+
+// account is a statement as one node sees it.
+type account struct {
+	*credit.Statement
+	Node    tasks.NodeID `json:"node"`
+	Balance int64        `json:"balanceMillis"`
+}
+
+// Run shows the credit of this node.
+func (creditShowCmd) Run(a *app) error {
+	cl, err := a.client()
+	if err != nil {
+		return err
+	}
+	bundle, err := cl.Bundle(a.ctx, "")
+	if err != nil {
+		return err
+	}
+	return a.credit(bundle.Writer, bundle)
+}
+
+// Run computes credit from files.
+func (c creditVerifyCmd) Run(a *app) error {
+	var bundles []*wire.Bundle
+	for _, name := range c.Files {
+		f, err := os.Open(name)
+		if err != nil {
+			return fmt.Errorf("read the receipts: %w", err)
+		}
+		b, err := wire.ReadBundle(f)
+		_ = f.Close()
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		bundles = append(bundles, b)
+	}
+	who := bundles[0].Writer
+	if c.For != "" {
+		if err := who.UnmarshalText([]byte(c.For)); err != nil {
+			return usage("--for: %v", err)
+		}
+	}
+	return a.credit(who, bundles...)
+}
+
+func (a *app) credit(who tasks.NodeID, bundles ...*wire.Bundle) error {
+	s, err := credit.Compute(bundles...)
+	if err != nil {
+		return err
+	}
+	v := account{Statement: s, Node: who, Balance: s.Balance(who)}
+	return a.show(v, func(w io.Writer) {
+		if len(s.Transfers) > 0 {
+			rows := [][]string{{"WORKED", "FOR", "NET CPU", "DID", "GOT BACK", "RECEIPTS", "CLAIMED"}}
+			for _, t := range s.Transfers {
+				rows = append(rows, []string{
+					short(t.Worker), short(t.Submitter), cpuText(t.Net), cpuText(t.Gained), cpuText(t.Spent), fmt.Sprint(t.Receipts), cpuText(t.Claimed),
+				})
+			}
+			table(w, rows)
+			fmt.Fprintln(w)
+		}
+		fmt.Fprintf(w, "balance of %s: %s of processor time\n", short(who), cpuText(v.Balance))
+		fmt.Fprintf(w, "digest %x: whoever has these receipts computes the same\n", s.Digest[:8])
+		for _, why := range []credit.Void{credit.Forged, credit.Doubled, credit.Self, credit.Unearned} {
+			if n := s.Void[why]; n > 0 {
+				fmt.Fprintf(w, "worth nothing, %s: %d\n", why, n)
+			}
+		}
+		for _, f := range s.Faults {
+			fmt.Fprintf(w, "  %s\n", f)
+		}
+	})
+}
+
+// cpuText writes milliseconds of processor time.
+func cpuText(ms int64) string { return (time.Duration(ms) * time.Millisecond).String() }

@@ -1,0 +1,186 @@
+package credit
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"errors"
+	"slices"
+	"testing"
+
+	"kith/tasks"
+	"kith/tasks/wire"
+	"pgregory.net/rapid"
+)
+
+const network = "test"
+
+func key(n byte) (ed25519.PrivateKey, tasks.NodeID) {
+	k := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{n}, 32))
+	return k, tasks.NodeID(k.Public().(ed25519.PublicKey))
+}
+
+func node(n byte) tasks.NodeID { _, id := key(n); return id }
+
+// receipt is worker w's for a result of submitter s; lease names it.
+func receipt(s, w byte, lease uint16, millis int64) tasks.Receipt {
+	return tasks.Receipt{
+		Submitter: node(s), Worker: node(w), Lease: tasks.LeaseID{byte(lease), byte(lease >> 8)}, Outcome: tasks.Accepted, CPUMillis: millis, At: 1000,
+		Kinds: []string{"x/run"},
+	}
+}
+
+// batch signs receipts as their submitter and, if both is true, as their worker.
+func batch(t testing.TB, both bool, list ...tasks.Receipt) wire.Batch {
+	root, err := wire.ReceiptRoot(list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := wire.Batch{Submitter: list[0].Submitter, Worker: list[0].Worker, Receipts: list, Root: root}
+	for n := range byte(20) {
+		k, id := key(n)
+		if id == b.Submitter {
+			b.Signed = wire.SignBatch(network, k, b.Submitter, b.Worker, root, len(list))
+		}
+		if id == b.Worker && both {
+			b.Countered = wire.SignBatch(network, k, b.Submitter, b.Worker, root, len(list))
+		}
+	}
+	return b
+}
+
+func bundle(batches ...wire.Batch) *wire.Bundle {
+	return &wire.Bundle{Version: wire.Version, Network: network, Batches: batches}
+}
+
+func compute(t *testing.T, bundles ...*wire.Bundle) *Statement {
+	t.Helper()
+	s, err := Compute(bundles...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestNetting(t *testing.T) {
+	s := compute(t, bundle(
+		batch(t, true, receipt(1, 2, 1, 500), receipt(1, 2, 2, 300)),
+		batch(t, false, receipt(2, 1, 3, 200)),
+		batch(t, true, receipt(3, 2, 4, 50)),
+	))
+	if len(s.Transfers) != 2 {
+		t.Fatalf("%+v", s.Transfers)
+	}
+	i := slices.IndexFunc(s.Transfers, func(x Transfer) bool { return x.Submitter == node(1) })
+	if got, want := s.Transfers[i], (Transfer{Worker: node(2), Submitter: node(1), Net: 600, Gained: 800, Spent: 200, Claimed: 200, Receipts: 3}); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	if a, b, c := s.Balance(node(1)), s.Balance(node(2)), s.Balance(node(3)); a != -600 || b != 650 || c != -50 || a+b+c != 0 {
+		t.Errorf("balances %d %d %d", a, b, c)
+	}
+	if s.Worth(node(2), node(1)) != 600 || s.Worth(node(2), node(3)) != 50 || s.Worth(node(1), node(2)) != 0 {
+		t.Error("worth to those who owe it")
+	}
+}
+
+// What is forged, doubled, made for oneself or not earned is worth nothing; what strangers signed to one another is
+// worth nothing to anybody else.
+func TestWorthless(t *testing.T) {
+	good := batch(t, true, receipt(1, 2, 1, 500))
+	touch := func(change func(*wire.Batch)) wire.Batch {
+		b := good
+		b.Receipts = slices.Clone(b.Receipts)
+		change(&b)
+		return b
+	}
+	raised := touch(func(b *wire.Batch) {
+		b.Receipts[0].CPUMillis = 5000
+		b.Root, _ = wire.ReceiptRoot(b.Receipts)
+	})
+	unearned := receipt(1, 2, 9, 500)
+	unearned.Outcome = tasks.Withheld
+	for _, c := range []struct {
+		name  string
+		extra wire.Batch
+		void  Void
+	}{
+		{"not signed", touch(func(b *wire.Batch) { b.Signed = wire.Signature{} }), Forged},
+		{"more written in", touch(func(b *wire.Batch) { b.Receipts[0].CPUMillis = 5000 }), Forged},
+		{"more written in, root made anew", raised, Forged},
+		{"another's name", touch(func(b *wire.Batch) { b.Worker = node(3) }), Forged},
+		{"countersigned by another", touch(func(b *wire.Batch) { b.Countered[0]++ }), Forged},
+		{"the same lease again", batch(t, true, receipt(1, 2, 1, 500), receipt(1, 2, 1, 400)), Doubled},
+		{"for itself", batch(t, true, receipt(2, 2, 5, 500)), Self},
+		{"withheld", batch(t, true, unearned), Unearned},
+	} {
+		s := compute(t, bundle(good, c.extra))
+		if s.Void[c.void] == 0 || s.Balance(node(2)) > 500 || s.Worth(node(2), node(1)) > 500 {
+			t.Errorf("%s: void %v, balance %d", c.name, s.Void, s.Balance(node(2)))
+		}
+		if c.void == Forged && len(s.Faults) != 1 {
+			t.Errorf("%s: faults %v", c.name, s.Faults)
+		}
+	}
+	minted := compute(t, bundle(good, batch(t, true, receipt(5, 6, 7, 1e9))))
+	if w := minted.Worth(node(6), node(1)); w != 0 {
+		t.Errorf("credit minted between strangers buys %d", w)
+	}
+	if w := minted.Worth(node(6), node(1), node(5)); w != 1e9 {
+		t.Errorf("through the hub that owes it: %d", w)
+	}
+}
+
+func TestNetworksDoNotMix(t *testing.T) {
+	other := bundle()
+	other.Network = "other"
+	if _, err := Compute(bundle(), other); !errors.Is(err, ErrNetwork) {
+		t.Error(err)
+	}
+	foreign := bundle(batch(t, true, receipt(1, 2, 1, 500)))
+	foreign.Network = "other"
+	if s := compute(t, foreign); s.Void[Forged] != 1 || len(s.Transfers) != 0 {
+		t.Errorf("receipts of another network: %+v", s)
+	}
+}
+
+// Anybody who has the receipts, in whatever order and from whichever side, comes to the same numbers, and they add up to
+// nothing.
+func TestSameForEverybody(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var batches []wire.Batch
+		for i := range rapid.IntRange(0, 12).Draw(t, "batches") {
+			s, w := byte(rapid.IntRange(1, 5).Draw(t, "submitter")), byte(rapid.IntRange(1, 5).Draw(t, "worker"))
+			var list []tasks.Receipt
+			for range rapid.IntRange(1, 4).Draw(t, "receipts") {
+				list = append(list, receipt(s, w, uint16(rapid.IntRange(0, 30).Draw(t, "lease"))<<4|uint16(i), rapid.Int64Range(0, 1000).Draw(t, "millis")))
+			}
+			root, err := wire.ReceiptRoot(list)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ks, _ := key(s)
+			kw, _ := key(w)
+			b := wire.Batch{Submitter: node(s), Worker: node(w), Receipts: list, Root: root, Signed: wire.SignBatch(network, ks, node(s), node(w), root, len(list))}
+			if rapid.Bool().Draw(t, "both") {
+				b.Countered = wire.SignBatch(network, kw, node(s), node(w), root, len(list))
+			}
+			batches = append(batches, b)
+		}
+		a, err := Compute(bundle(batches...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		mixed := rapid.Permutation(batches).Draw(t, "order")
+		cut := rapid.IntRange(0, len(mixed)).Draw(t, "cut")
+		b, err := Compute(bundle(mixed[:cut]...), bundle(mixed...))
+		if err != nil || a.Digest != b.Digest || !slices.Equal(a.Transfers, b.Transfers) {
+			t.Fatalf("%+v\n%+v %v", a.Transfers, b.Transfers, err)
+		}
+		sum := int64(0)
+		for n := range byte(6) {
+			sum += a.Balance(node(n))
+		}
+		if sum != 0 {
+			t.Fatalf("balances add up to %d", sum)
+		}
+	})
+}
