@@ -51,7 +51,7 @@ type commands struct {
 	Job      jobCmd      `cmd:"" group:"jobs" help:"Show, explain, follow, get or cancel one job."`
 	Local    localCmd    `cmd:"" group:"jobs" help:"Do a job in this process alone, without a network: the reference."`
 	Kinds    kindsCmd    `cmd:"" group:"jobs" help:"List the kinds of work, or show one with its parameters."`
-	Receipts receiptsCmd `cmd:"" group:"jobs" help:"List who did what for whom."`
+	Receipts receiptsCmd `cmd:"" aliases:"receipt" group:"jobs" help:"List who did what for whom, export it, or do one again."`
 	Trust    trustCmd    `cmd:"" group:"jobs" help:"Show what this node thinks of workers and why, or grant an appeal."`
 	Credit   creditCmd   `cmd:"" group:"jobs" help:"Show or verify the balance of work done and had."`
 	Evidence evidenceCmd `cmd:"" group:"jobs" help:"List or export what this node can prove about others."`

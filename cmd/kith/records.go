@@ -14,14 +14,57 @@ import (
 	"kith/tasks/wire"
 )
 
-// receiptsCmd is "kith receipts".
+// receiptsCmd is "kith receipts …".
 type receiptsCmd struct {
+	List   receiptsListCmd   `cmd:"" default:"withargs" help:"List receipts, the newest first."`
+	Replay receiptsReplayCmd `cmd:"" help:"Do the task of one receipt of this node's own work again, in its sandbox, and compare the result."`
+	Export evidenceExportCmd `cmd:"" help:"Write receipts with their signatures to a file, so that anybody can check them."`
+}
+
+type receiptsReplayCmd struct {
+	ID string `arg:"" help:"The receipt, or the first letters of its id."`
+}
+
+// errDiffers makes a replay that differs fail.
+var errDiffers = errors.New("the result is not the one in the receipt")
+
+// Run replays a receipt.
+func (c receiptsReplayCmd) Run(a *app) error {
+	cl, err := a.client()
+	if err != nil {
+		return err
+	}
+	r, err := cl.Replay(a.ctx, c.ID)
+	if err != nil {
+		return err
+	}
+	if err := a.show(r, func(w io.Writer) {
+		verdict := "the same result"
+		if !r.Same {
+			verdict = "ANOTHER RESULT"
+		}
+		fmt.Fprintf(w, "%s: %s\n", short(r.Receipt.Lease), verdict)
+		table(w, [][]string{
+			{"", "ROOT", "CPU"},
+			{"receipt", r.Claimed.String(), cpuText(r.Receipt.CPUMillis)},
+			{"now", r.Root.String(), cpuText(r.CPUMillis)},
+		})
+	}); err != nil {
+		return err
+	}
+	if !r.Same {
+		return errDiffers
+	}
+	return nil
+}
+
+type receiptsListCmd struct {
 	Job   string `help:"Only of this job." placeholder:"ID"`
 	Limit int    `help:"The newest so many, at most 10000." default:"100"`
 }
 
 // Run lists receipts.
-func (c receiptsCmd) Run(a *app) error {
+func (c receiptsListCmd) Run(a *app) error {
 	cl, err := a.client()
 	if err != nil {
 		return err
@@ -35,7 +78,7 @@ func (c receiptsCmd) Run(a *app) error {
 			a.note("no receipts yet")
 			return
 		}
-		rows := [][]string{{"TIME", "AS", "WITH", "JOB", "WHAT", "OUTCOME", "CPU", "SIGNED"}}
+		rows := [][]string{{"ID", "TIME", "AS", "WITH", "JOB", "WHAT", "OUTCOME", "CPU", "SIGNED"}}
 		for _, r := range list {
 			with, signed := r.Submitter, "by one"
 			if r.Role == "submitter" {
@@ -45,7 +88,7 @@ func (c receiptsCmd) Run(a *app) error {
 				signed = "by both"
 			}
 			rows = append(rows, []string{
-				timeText(r.At), r.Role, short(with), short(r.Job), strings.Join(r.Kinds, " → "), string(r.Outcome), durationText(millis(r.CPUMillis)), signed,
+				short(r.Lease), timeText(r.At), r.Role, short(with), short(r.Job), strings.Join(r.Kinds, " → "), string(r.Outcome), durationText(millis(r.CPUMillis)), signed,
 			})
 		}
 		table(w, rows)

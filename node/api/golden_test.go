@@ -62,6 +62,10 @@ func samples() map[string]any {
 			Node: node, Peer: "12D3KooW…", Address: "/ip4/192.168.1.8/udp/4717/quic-v1", Direct: true, Transport: "quic", Inbound: true,
 			RTTMillis: 0.8, Region: "DE", Agent: "kith/0.1.0", Since: 1795416000000, Roles: []string{"works for us"},
 		}},
+		"replay": Replay{
+			Receipt: tasks.Receipt{Job: job.ID, Lease: tasks.LeaseID{7}, Submitter: node, Worker: node, Kinds: []string{"etl.hash/hash"}, Outcome: tasks.Accepted, CPUMillis: 900, At: 1795416060000},
+			Claimed: dag.Sum(dag.DagCBOR, dag.SHA256, []byte("result")), Root: dag.Sum(dag.DagCBOR, dag.SHA256, []byte("result")), Same: true, WallMillis: 950, CPUMillis: 910,
+		},
 		"trust": []Trust{{
 			Node: node, Score: 166, Reliability: 333, Quota: 3, Standing: "suspended", Until: 1798008000000, Counts: TrustCounts{Accepted: 41.5, Outvoted: 1},
 			Skills: []Skill{{What: "etl.hash/hash", Agreed: 3, OneIn: 4}},

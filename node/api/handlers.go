@@ -42,6 +42,9 @@ func (s *Server) routes() map[string]http.HandlerFunc {
 		"POST /api/v1/jobs/{id}/export": ask(s, s.export),
 		"GET /api/v1/kinds":             ask(s, func(p *Ports, _ *http.Request) (any, error) { return list(p.Catalogue.Kinds()), nil }),
 		"GET /api/v1/receipts":          ask(s, s.receipts),
+		"POST /api/v1/receipts/{id}/replay": ask(s, func(p *Ports, r *http.Request) (any, error) {
+			return p.Records.Replay(r.Context(), r.PathValue("id"))
+		}),
 		"GET /api/v1/evidence": ask(s, func(p *Ports, r *http.Request) (any, error) {
 			e, err := p.Records.Evidence(r.Context())
 			return list(e), err

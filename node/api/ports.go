@@ -57,6 +57,9 @@ type Records interface {
 	Evidence(ctx context.Context) ([]Evidence, error)
 	// Bundle is the signed proof of it all, of one job or of everything.
 	Bundle(ctx context.Context, job string) (*wire.Bundle, error)
+	// Replay does the task of one receipt again, in this node's own sandbox. id is the receipt's lease, or an
+	// unambiguous beginning of it.
+	Replay(ctx context.Context, id string) (Replay, error)
 }
 
 // Judge shows what this node thinks of workers.

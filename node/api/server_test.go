@@ -90,7 +90,8 @@ func (f *fake) Trust(context.Context) ([]Trust, error) { return nil, nil }
 func (f *fake) Appeal(_ context.Context, node string) (Trust, error) {
 	return Trust{}, Refuse(CodeNotFound, "kith trust lists them", "%q", node)
 }
-func (f *fake) Kinds() []Kind { return nil }
+func (f *fake) Replay(context.Context, string) (Replay, error) { return Replay{}, nil }
+func (f *fake) Kinds() []Kind                                  { return nil }
 func (f *fake) SetOwner(_ context.Context, state string) (Owner, error) {
 	f.owner.Store(state)
 	return Owner{State: state}, nil

@@ -380,3 +380,14 @@ type TrustCase struct {
 	With    []tasks.NodeID `json:"with"`
 	Against []tasks.NodeID `json:"against"`
 }
+
+// Replay is a task of a receipt done again.
+type Replay struct {
+	Receipt    tasks.Receipt `json:"receipt"`
+	Claimed    dag.CID       `json:"claimed"` // root of the result in the receipt
+	Root       dag.CID       `json:"root"`    // of the result now
+	Same       bool          `json:"same"`
+	Fetched    bool          `json:"fetched"` // inputs were not here any more and came over the network
+	WallMillis int64         `json:"wallMillis"`
+	CPUMillis  int64         `json:"cpuMillis"`
+}

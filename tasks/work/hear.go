@@ -268,6 +268,9 @@ func (s *session) verdict(v *tasks.Verdict) {
 	if v.Outcome == tasks.Accepted {
 		s.accepted++
 		s.d.accepted++
+		if s.d.o.Book != nil && len(h.lease.Do.Steps) > 0 { // one from before a restart is not known in full
+			s.made[v.Lease] = &h.lease.Do
+		}
 	} else {
 		s.d.log.Info("A result was not accepted", "submitter", s.peer, "lease", v.Lease, "outcome", string(v.Outcome))
 	}
@@ -320,6 +323,7 @@ const recalled = 4096
 func (s *session) remember(v *tasks.Verdict) {
 	if len(s.recalled) == recalled {
 		delete(s.verdicts, s.recalled[0])
+		delete(s.made, s.recalled[0])
 		s.recalled = append(s.recalled[:0], s.recalled[1:]...)
 	}
 	s.recalled = append(s.recalled, v.Lease)

@@ -223,6 +223,7 @@ func (d *Driver) countersign(s *session, m *wire.Receipts) {
 				d.log.Error("Cannot write a receipt", "error", err)
 			}
 		})
+		d.bookMade(s, m.Receipts)
 	}
 	s.mu.Lock()
 	s.out.acks = append(s.out.acks, ack)
@@ -240,13 +241,16 @@ func (d *Driver) Receipts(ctx context.Context, submitter tasks.NodeID, visit fun
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		var r Receipts
-		if err := dag.Unmarshal(b, &r); err != nil {
+		r, _, err := readBook(b)
+		if err != nil {
 			return fmt.Errorf("receipt book, record %d: %w", seq, err)
+		}
+		if r == nil {
+			return nil
 		}
 		if _, twice := seen[r.Batch.Root]; !twice && (submitter == (tasks.NodeID{}) || submitter == r.Submitter) {
 			seen[r.Batch.Root] = struct{}{}
-			visit(&r)
+			visit(r)
 		}
 		return nil
 	})

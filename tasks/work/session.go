@@ -50,7 +50,8 @@ type session struct {
 	beating   bool
 	nudge     chan struct{} // ends a wait before a reconnect
 	verdicts  map[tasks.LeaseID]tasks.Outcome
-	recalled  []tasks.LeaseID // keys of verdicts, oldest first
+	recalled  []tasks.LeaseID                     // keys of verdicts, oldest first
+	made      map[tasks.LeaseID]*tasks.Assignment // accepted, until their receipts come
 	signed    map[[32]byte]*wire.ReceiptAck
 	recounted [][32]byte // keys of signed, oldest first
 
@@ -78,7 +79,7 @@ type connection struct {
 }
 
 func newSession(d *Driver, peer tasks.NodeID, addrs []string) *session {
-	s := &session{d: d, peer: peer, addrs: addrs, since: time.Now().UnixMilli(), m: map[tasks.LeaseID]*held{}, verdicts: map[tasks.LeaseID]tasks.Outcome{}, signed: map[[32]byte]*wire.ReceiptAck{}, nudge: make(chan struct{}, 1)}
+	s := &session{d: d, peer: peer, addrs: addrs, since: time.Now().UnixMilli(), m: map[tasks.LeaseID]*held{}, verdicts: map[tasks.LeaseID]tasks.Outcome{}, made: map[tasks.LeaseID]*tasks.Assignment{}, signed: map[[32]byte]*wire.ReceiptAck{}, nudge: make(chan struct{}, 1)}
 	for i := range d.heard[peer] {
 		s.remember(&d.heard[peer][i])
 	}

@@ -75,6 +75,11 @@ func (c *Client) Peers(ctx context.Context) (p []api.Peer, err error) {
 	return p, c.call(ctx, http.MethodGet, "peers", nil, &p)
 }
 
+// Replay does the task of a receipt again; id may be an unambiguous beginning of its lease.
+func (c *Client) Replay(ctx context.Context, id string) (r api.Replay, err error) {
+	return r, c.call(ctx, http.MethodPost, "receipts/"+url.PathEscape(id)+"/replay", nil, &r)
+}
+
 // Trust says what the node thinks of the workers it has met, the most suspicious first.
 func (c *Client) Trust(ctx context.Context) (t []api.Trust, err error) {
 	return t, c.call(ctx, http.MethodGet, "trust", nil, &t)
