@@ -9,7 +9,7 @@ PLATFORMS := linux/amd64 linux/arm64 windows/amd64 windows/arm64 darwin/amd64 da
 STATICCHECK := $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOFUMPT     := $(GO) run mvdan.cc/gofumpt@v0.12.0
 
-.PHONY: run test unit race lint cross build gpu-helper demo bench fuzz ui clean help
+.PHONY: run test unit race lint cross build gpu-helper demo bench bench-hardware fuzz ui clean help
 
 run: bin/kith ## build the node and run it; the page opens in your browser
 	./bin/kith run --open $(ARGS)
@@ -56,6 +56,14 @@ demo: bin/kith ## four processes on loopback do a real job, two of them are kill
 
 bench: bin/kith ## the numbers, each beside its reference
 	$(GO) run ./cmd/bench -kith ./bin/kith $(ARGS)
+
+# Kith's own measurements beside the tools people trust. Installs what is missing on Debian and Ubuntu, when run as root.
+bench-hardware: ## OpenBLAS, STREAM and iperf3 beside kith bench (quiet machines only)
+	@command -v iperf3 >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+		apt-get install -y -qq --no-install-recommends iperf3 gcc libc6-dev libgomp1 >/dev/null; } || echo 'not installed: iperf3'
+	@[ -x bin/hardware-python/bin/python ] || { python3 -m venv bin/hardware-python && \
+		bin/hardware-python/bin/pip install --quiet numpy==2.2.6 threadpoolctl==3.6.0; } || echo 'not installed: numpy'
+	$(GO) run ./cmd/hardware $(ARGS)
 
 FUZZTIME ?= 20s
 fuzz: ## every fuzz target for FUZZTIME

@@ -4,13 +4,11 @@
 // closes it in reverse, bounded in time, the store last.
 package node
 
-import "kith/tasks"
-
 // Version is this program's version; the linker sets it.
 var Version = "dev"
 
 // RunnerArg is the only argument of the child process in which tasks run.
 const RunnerArg = "runner"
 
-// defaultClass is the device class a node works in until its hardware is graded.
-const defaultClass = tasks.CPU
+// ProbeArg is the first argument of the child process in which this machine is measured; grading.Child gets the rest.
+const ProbeArg = "internal-probe"

@@ -54,3 +54,6 @@ func makeHome(home string) error {
 	}
 	return nil
 }
+
+// MakeHome makes the data folder, for its owner alone.
+func MakeHome(home string) error { return makeHome(home) }

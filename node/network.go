@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	netbench "kith/bench/network"
 	"kith/node/config"
 	"kith/p2p"
 	"kith/p2p/dht"
@@ -50,6 +51,7 @@ type network struct {
 	place     geo.Place
 	topics    *topics
 	advert    *advert
+	measuring *netbench.Server
 }
 
 // openNetwork opens the listeners and everything that talks over them. Nobody is served before serve.
@@ -148,9 +150,10 @@ func (n *Node) openNetwork(l *live) (*network, error) {
 	}
 	w.topics = &topics{
 		network: cfg.Network, self: n.self.Node(), log: n.log, gossip: w.gossip, rings: geo.Rings(w.place.Region),
-		seen: wire.NewSeenSet(seenOffers, seenOffersOf),
+		seen: wire.NewSeenSet(seenOffers, seenOffersOf), joined: map[tasks.DeviceClass][]*gossip.Topic{},
 	}
-	w.advert = &advert{node: n, network: w}
+	w.advert = &advert{node: n, network: w, changed: make(chan struct{}, 1)}
+	w.measuring = netbench.NewServer(netbench.Limits{})
 	return w, nil
 }
 
@@ -187,7 +190,11 @@ func (w *network) serve(l *live) error {
 	if err != nil {
 		return err
 	}
-	return w.topics.join(l.works.hear)
+	if err := w.rpc.Handle(measureProto, w.serveMeasure); err != nil {
+		return err
+	}
+	class, _, _ := w.advert.node.grader.advertise()
+	return w.topics.join(class, l.works.hear)
 }
 
 // stream shows a network stream as the drivers want it.

@@ -46,6 +46,7 @@ type Node struct {
 	owner    *owner.Owner
 	api      *api.Server
 	meters   *meters
+	grader   *grader
 	closing  closing
 
 	live atomic.Pointer[live] // nil until everything is open
@@ -101,6 +102,7 @@ func New(o Options) (_ *Node, err error) {
 		return nil, err
 	}
 	n.health.When(n.api.Moved(), portMoved, n.api.Access().URL)
+	n.grader = n.openGrader()
 	return n, nil
 }
 
@@ -129,7 +131,7 @@ func (n *Node) Serve(ctx context.Context) (err error) {
 	for _, p := range n.parts(l, stop) {
 		sup.Add(p)
 	}
-	n.api.Attach(api.Ports{Jobs: l.submits, Submitter: l.submits, Results: l.submits, Records: n, Judge: n, Catalogue: n, Switch: n, Settings: n.settings})
+	n.api.Attach(api.Ports{Jobs: l.submits, Submitter: l.submits, Results: l.submits, Records: n, Judge: n, Catalogue: n, Switch: n, Grader: n.grader, Settings: n.settings})
 	n.log.Info("Node is ready", slog.Any("node", n.self), slog.Duration("took", time.Since(n.started)))
 	debug.FreeOSMemory() // opening needs more than running
 
@@ -178,6 +180,8 @@ func (n *Node) parts(l *live, stop context.CancelCauseFunc) []suture.Service {
 		fatal("working side", l.works.run, stop),
 		part("facts", l.submits.keepFacts),
 		part("collector", n.collect),
+		part("uptime", n.grader.serveLife),
+		part("grader", n.grader.Serve),
 		part("liveness", newLiveness(n.log, l.network.host, n.waitingFor).Serve),
 	}
 	if l.network.discovery != nil {
@@ -239,6 +243,9 @@ func (n *Node) limits() owner.Limits {
 
 // SetOwner implements api.Switch.
 func (n *Node) SetOwner(_ context.Context, state string) (api.Owner, error) {
+	if owner.State(state) == owner.Killed {
+		n.grader.interrupt(errStopped)
+	}
 	if err := n.owner.Set(owner.State(state)); err != nil {
 		n.live.Load().works.switched() // a stop holds even if it could not be written
 		return api.Owner{}, err

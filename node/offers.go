@@ -26,8 +26,11 @@ type topics struct {
 	log     *slog.Logger
 	gossip  *gossip.Gossip
 	rings   []geo.Region
-	joined  []*gossip.Topic // by ring
-	seen    *wire.SeenSet   // offers passed on while they could be repeated
+	seen    *wire.SeenSet // offers passed on while they could be repeated
+
+	mu     sync.Mutex
+	hear   func(offer []byte)
+	joined map[tasks.DeviceClass][]*gossip.Topic // by ring
 }
 
 // Bounds of the offers that are remembered: in all, and of one submitter. An offer is remembered for some minutes, so a
@@ -37,15 +40,39 @@ const (
 	seenOffersOf = 1 << 10
 )
 
-func (t *topics) join(hear func(offer []byte)) error {
-	for _, region := range t.rings {
-		topic, err := t.gossip.Join("offers/"+string(defaultClass)+"/"+strings.ToLower(string(region)), t.judge, func(_ p2p.ID, data []byte) { hear(data) })
-		if err != nil {
-			return fmt.Errorf("join the offers of %s: %w", region, err)
+// deviceClasses in order, weakest first: who has one can do the work of those before it.
+var deviceClasses = []tasks.DeviceClass{tasks.CPU, tasks.WeakGPU, tasks.HighGPU}
+
+// join listens from now on to the offers of every class up to the strongest this node has. hear gets them all.
+func (t *topics) join(strongest tasks.DeviceClass, hear func(offer []byte)) error {
+	t.mu.Lock()
+	t.hear = hear
+	t.mu.Unlock()
+	for _, class := range deviceClasses {
+		if _, err := t.of(class); err != nil {
+			return err
 		}
-		t.joined = append(t.joined, topic)
+		if class == strongest {
+			break
+		}
 	}
 	return nil
+}
+
+// of returns the topics of a class by ring, joined if need be: to publish offers, or because this node was graded better.
+// A node that was graded worse stays in its topics, and passes on what it does not answer.
+func (t *topics) of(class tasks.DeviceClass) ([]*gossip.Topic, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for len(t.joined[class]) < len(t.rings) {
+		region := t.rings[len(t.joined[class])]
+		topic, err := t.gossip.Join("offers/"+string(class)+"/"+strings.ToLower(string(region)), t.judge, func(_ p2p.ID, data []byte) { t.hear(data) })
+		if err != nil {
+			return nil, fmt.Errorf("join the offers of %s: %w", region, err)
+		}
+		t.joined[class] = append(t.joined[class], topic)
+	}
+	return t.joined[class], nil
 }
 
 // judge rejects what no honest node could send and ignores what came too late, again, or too often from one submitter.
@@ -69,16 +96,21 @@ func (t *topics) judge(_ p2p.ID, data []byte) gossip.Verdict {
 
 // Publish implements submit.Publisher.
 func (t *topics) Publish(ctx context.Context, class tasks.DeviceClass, ring int, offer []byte) (int, error) {
-	if class != defaultClass {
-		return 0, nil // nobody is graded for more yet, so nobody listens
+	rings, err := t.of(class)
+	if err != nil {
+		return 0, err
 	}
-	topic := t.joined[min(max(ring, 0), len(t.joined)-1)]
+	topic := rings[min(max(ring, 0), len(rings)-1)]
 	return topic.Peers(), topic.Publish(ctx, offer)
 }
 
 // Audience estimates how many nodes hear an offer.
-func (t *topics) Audience(_ tasks.DeviceClass, ring int) int {
-	return t.joined[min(max(ring, 0), len(t.joined)-1)].Peers() + 1
+func (t *topics) Audience(class tasks.DeviceClass, ring int) int {
+	rings, err := t.of(class)
+	if err != nil {
+		return 1
+	}
+	return rings[min(max(ring, 0), len(rings)-1)].Peers() + 1
 }
 
 // Pace of the advert.
@@ -92,6 +124,7 @@ const (
 type advert struct {
 	node    *Node
 	network *network
+	changed chan struct{} // the record says something else now; one slot
 
 	mu     sync.Mutex
 	record []byte
@@ -123,8 +156,9 @@ func (a *advert) Record() []byte {
 
 func (a *advert) describe() wire.Capability {
 	limits := a.node.limits()
+	class, band, equals := a.node.grader.advertise()
 	c := wire.Capability{
-		Addresses: a.network.host.Addrs(), Class: defaultClass, Sandbox: tasks.GradeProcess,
+		Addresses: a.network.host.Addrs(), Class: class, Band: band, Equals: equals[:min(len(equals), wire.MaxKinds)], Sandbox: tasks.GradeProcess,
 		Region: string(a.network.place.Region), Cell: string(a.network.place.Cell), Slots: limits.Slots, Memory: limits.Memory, Program: Version,
 	}
 	if l := a.node.live.Load(); l != nil {
@@ -139,7 +173,7 @@ func (a *advert) describe() wire.Capability {
 }
 
 func same(a, b wire.Capability) bool {
-	return slices.Equal(a.Addresses, b.Addresses) && slices.Equal(a.Kinds, b.Kinds) && a.Sandbox == b.Sandbox && a.Slots == b.Slots && a.Memory == b.Memory
+	return a.Class == b.Class && a.Band == b.Band && slices.Equal(a.Equals, b.Equals) && slices.Equal(a.Addresses, b.Addresses) && slices.Equal(a.Kinds, b.Kinds) && a.Sandbox == b.Sandbox && a.Slots == b.Slots && a.Memory == b.Memory
 }
 
 // Serve keeps the record and the provider key in the directory until ctx ends.
@@ -160,7 +194,16 @@ func (a *advert) Serve(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-time.After(wait):
+		case <-a.changed:
 		}
+	}
+}
+
+// poke has the record published anew without waiting.
+func (a *advert) poke() {
+	select {
+	case a.changed <- struct{}{}:
+	default:
 	}
 }
 
@@ -176,7 +219,13 @@ func (a *advert) publish(ctx context.Context, record []byte) error {
 	if err := a.network.dht.PutRecord(ctx, record); err != nil {
 		return err
 	}
-	self := a.node.self.Node()
-	key := wire.ProviderKey(a.network.name, defaultClass, 0, string(a.network.place.Cell), wire.Bucket(self))
-	return a.network.dht.Provide(ctx, key)
+	// Whoever looks for a weaker class finds this node too.
+	strongest, band, _ := a.node.grader.advertise()
+	for _, class := range deviceClasses {
+		key := wire.ProviderKey(a.network.name, class, band, string(a.network.place.Cell), wire.Bucket(a.node.self.Node()))
+		if err := a.network.dht.Provide(ctx, key); err != nil || class == strongest {
+			return err
+		}
+	}
+	return nil
 }

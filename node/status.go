@@ -33,6 +33,7 @@ func (n *Node) Status() api.Status {
 			Code: p.Code, Severity: string(p.Severity), Title: p.Title, Text: p.Text, Remedy: p.Remedy, Since: p.Since.UnixMilli(),
 		})
 	}
+	s.Grade = n.grader.brief()
 	l := n.live.Load()
 	if l == nil {
 		return s

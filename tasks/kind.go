@@ -75,6 +75,12 @@ type Kind interface {
 	Merge(ctx context.Context, c *Call) error
 }
 
+// Fingerprinter is a Kind with Comparison Numeric that computes with something that is not part of this program: the
+// fingerprint names it and its version, so that results are compared only between machines that use the same.
+type Fingerprinter interface {
+	Fingerprint() string
+}
+
 // Call is everything a running kind can see: never storage, network or clock.
 type Call struct {
 	Phase  string

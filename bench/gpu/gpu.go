@@ -264,3 +264,13 @@ func tensorCores(c Card) (has, known bool) {
 		strings.Contains(c.Model, "T400") || strings.Contains(c.Model, "T500") || strings.Contains(c.Model, "T600") || strings.Contains(c.Model, "T1000") || strings.Contains(c.Model, "T1200")
 	return v >= 7 && (v < 7.5 || v >= 8 || !without), true
 }
+
+// Inventory lists the cards as the system alone names them, for telling whether one was added or taken out. It is quick
+// and starts no vendor's code.
+func Inventory(ctx context.Context) []Card {
+	cards, err := systemCards(ctx)
+	if err != nil {
+		return nil
+	}
+	return cards
+}

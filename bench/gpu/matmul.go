@@ -137,7 +137,9 @@ func figures(a answer, err error, begun time.Time) []bench.Measurement {
 			}
 		}
 		if cause != nil {
-			out = append(out, w.Fail(cause))
+			m := w.Fail(cause)
+			m.TookMillis = time.Since(begun).Milliseconds()
+			out = append(out, m)
 			continue
 		}
 		m := w.Name(clip(a.Runtime + " on " + a.Device)).Median(f.samples)

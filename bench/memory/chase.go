@@ -43,45 +43,38 @@ func chase(next []uint32, at uint32, n int) uint32 {
 	return at
 }
 
-// latencies measures the time of one access for growing working sets, up to most bytes. The last is of the memory
-// itself, if most is several times the last cache.
-func latencies(ctx context.Context, most int64, d time.Duration) []bench.Measurement {
+// workingSets lists the sizes to measure, up to most bytes. The last is of the memory itself, if most is several times
+// the last cache.
+func workingSets(most int64) []int64 {
 	const first = 16 << 10
 	var sizes []int64
 	for s := int64(first); s < most; s *= 4 {
 		sizes = append(sizes, s)
 	}
-	sizes = append(sizes, most/lineBytes*lineBytes)
-	var out []bench.Measurement
-	for i, size := range sizes {
-		last := i == len(sizes)-1
-		name := "latency." + sizeText(size)
-		if last {
-			name = bench.LatencyRAM
-		}
-		w := bench.Begin(name, bench.Seconds, fmt.Sprintf("dependent loads in random order over %s, small pages as the system gives them", sizeText(size)))
-		if ctx.Err() != nil {
-			out = append(out, w.Fail(fmt.Errorf("interrupted: %w", context.Cause(ctx))))
-			continue
-		}
-		next := ring(size)
-		var at uint32
-		if !last {
-			at = chase(next, 0, min(len(next)/perLine, 1<<20)) // into the cache
-		}
-		var samples []float64
-		for end := time.Now().Add(d / 2); len(samples) < 3 || time.Now().Before(end) && ctx.Err() == nil; {
-			begun := time.Now()
-			at = chase(next, at, chaseRun)
-			samples = append(samples, time.Since(begun).Seconds()/chaseRun)
-		}
-		if int(at) >= len(next) {
-			out = append(out, w.Fail(errWrong))
-			continue
-		}
-		out = append(out, w.Median(samples))
+	return append(sizes, most/lineBytes*lineBytes)
+}
+
+// latency measures the time of one access within a working set of so many bytes. warm says that it fits a cache.
+func latency(ctx context.Context, name string, size int64, warm bool, d time.Duration) bench.Measurement {
+	w := bench.Begin(name, bench.Seconds, fmt.Sprintf("dependent loads in random order over %s, small pages as the system gives them", sizeText(size)))
+	if ctx.Err() != nil {
+		return w.Fail(fmt.Errorf("interrupted: %w", context.Cause(ctx)))
 	}
-	return out
+	next := ring(size)
+	var at uint32
+	if warm {
+		at = chase(next, 0, min(len(next)/perLine, 1<<20))
+	}
+	var samples []float64
+	for end := time.Now().Add(d / 2); len(samples) < 3 || time.Now().Before(end) && ctx.Err() == nil; {
+		begun := time.Now()
+		at = chase(next, at, chaseRun)
+		samples = append(samples, time.Since(begun).Seconds()/chaseRun)
+	}
+	if int(at) >= len(next) {
+		return w.Fail(errWrong)
+	}
+	return w.Median(samples)
 }
 
 func sizeText(n int64) string {

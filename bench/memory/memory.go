@@ -68,8 +68,22 @@ func Measure(ctx context.Context, info Info, o Options) []bench.Measurement {
 		err := fmt.Errorf("only %d MiB may be used to measure, %d are needed", o.Most>>20, leastMemory>>20)
 		return append(out, bench.Begin(bench.StreamTriad, bench.ByteRate, "not measured").Fail(err), bench.Begin(bench.LatencyRAM, bench.Seconds, "not measured").Fail(err))
 	}
-	out = append(out, stream(ctx, o.Threads, array, o.Time)...)
-	return append(out, latencies(ctx, min(2*array, o.Most), o.Time)...)
+	// What the score reads comes first: the time may be over before all is measured.
+	t := newTeam(o.Threads, max(grain, int(array/8)/o.Threads/grain*grain))
+	all := sets()
+	out = append(out, stream(ctx, t, all[0], "stream.", o.Time)...)
+	sizes := workingSets(min(2*array, o.Most))
+	out = append(out, latency(ctx, bench.LatencyRAM, sizes[len(sizes)-1], false, o.Time))
+	for _, s := range all[1:] {
+		if s.name != goSet().name { // plain Go only where there is nothing better
+			out = append(out, stream(ctx, t, s, "stream.past.", o.Time)...)
+		}
+	}
+	t.close()
+	for _, size := range sizes[:len(sizes)-1] {
+		out = append(out, latency(ctx, "latency."+sizeText(size), size, true, o.Time))
+	}
+	return out
 }
 
 // parseSystem reads Linux's files below root.

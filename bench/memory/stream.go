@@ -53,13 +53,14 @@ func goSet() set {
 
 // team is threads that each own a stretch of the three arrays, which they were the first to touch.
 type team struct {
+	per    int // doubles of each array of one thread
 	orders []chan func(c, a, b []float64)
 	done   sync.WaitGroup
 	quit   sync.WaitGroup
 }
 
 func newTeam(threads, perThread int) *team {
-	t := &team{}
+	t := &team{per: perThread}
 	for range threads {
 		orders := make(chan func(c, a, b []float64))
 		t.orders = append(t.orders, orders)
@@ -112,57 +113,47 @@ func vector(n int) []float64 {
 // errWrong: a kernel computed something else than it must, so that its speed means nothing.
 var errWrong = errors.New("a kernel gave a wrong result")
 
-// stream measures the four kernels in every way there is. The arrays hold total bytes each, all threads together.
-func stream(ctx context.Context, threads int, total int64, d time.Duration) []bench.Measurement {
-	per := int(total/8) / threads / grain * grain
-	per = max(per, grain)
-	t := newTeam(threads, per)
-	defer t.close()
+// stream measures the four kernels in one way.
+func stream(ctx context.Context, t *team, s set, prefix string, d time.Duration) []bench.Measurement {
 	var out []bench.Measurement
-	for i, s := range sets() {
-		prefix := "stream."
-		if i > 0 {
-			if s.name == goSet().name {
-				continue // only where there is nothing better
-			}
-			prefix = "stream.past."
+	for _, k := range []struct {
+		name   string
+		arrays int // read and written
+		do     func(c, a, b []float64)
+		want   float64
+	}{
+		{"copy", 2, func(c, a, _ []float64) { s.copy(c, a) }, 1},
+		{"scale", 2, func(c, a, _ []float64) { s.scale(c, a, scalar) }, scalar},
+		{"add", 3, func(c, a, b []float64) { s.add(c, a, b) }, 3},
+		{"triad", 3, func(c, a, b []float64) { s.triad(c, a, b, scalar) }, 1 + 2*scalar},
+	} {
+		threads := len(t.orders)
+		w := bench.Begin(prefix+k.name, bench.ByteRate, fmt.Sprintf("%s, %d threads, three arrays of %d MiB, best pass", s.name, threads, int64(t.per*threads)*8>>20))
+		samples, err := passes(ctx, t, d, float64(k.arrays*8*t.per*threads), k.do)
+		if err == nil {
+			var mu sync.Mutex
+			t.run(func(c, _, _ []float64) {
+				if c[0] != k.want || c[len(c)/2] != k.want || c[len(c)-1] != k.want {
+					mu.Lock()
+					defer mu.Unlock()
+					err = errWrong
+				}
+			})
 		}
-		for _, k := range []struct {
-			name   string
-			arrays int // read and written
-			do     func(c, a, b []float64)
-			want   float64
-		}{
-			{"copy", 2, func(c, a, _ []float64) { s.copy(c, a) }, 1},
-			{"scale", 2, func(c, a, _ []float64) { s.scale(c, a, scalar) }, scalar},
-			{"add", 3, func(c, a, b []float64) { s.add(c, a, b) }, 3},
-			{"triad", 3, func(c, a, b []float64) { s.triad(c, a, b, scalar) }, 1 + 2*scalar},
-		} {
-			w := bench.Begin(prefix+k.name, bench.ByteRate, fmt.Sprintf("%s, %d threads, three arrays of %d MiB, best pass", s.name, threads, int64(per*threads)*8>>20))
-			samples, err := passes(ctx, t, d, float64(k.arrays*8*per*threads), k.do)
-			if err == nil {
-				var mu sync.Mutex
-				t.run(func(c, _, _ []float64) {
-					if c[0] != k.want || c[len(c)/2] != k.want || c[len(c)-1] != k.want {
-						mu.Lock()
-						defer mu.Unlock()
-						err = errWrong
-					}
-				})
-			}
-			if err != nil {
-				out = append(out, w.Fail(err))
-				continue
-			}
-			out = append(out, w.Best(samples))
+		if err != nil {
+			out = append(out, w.Fail(err))
+			continue
 		}
+		out = append(out, w.Best(samples))
 	}
 	return out
 }
 
 // passes runs one kernel over and over; the first pass does not count.
 func passes(ctx context.Context, t *team, d time.Duration, bytes float64, do func(c, a, b []float64)) ([]float64, error) {
-	t.run(do)
+	if ctx.Err() == nil {
+		t.run(do)
+	}
 	var rates []float64
 	for end := time.Now().Add(d); len(rates) < 3 || time.Now().Before(end); {
 		if ctx.Err() != nil {

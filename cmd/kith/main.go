@@ -17,12 +17,16 @@ import (
 
 	"kith/node"
 	"kith/node/api/client"
+	"kith/node/grading"
 )
 
 func main() {
 	// A task's process is this same binary. It must not pay for anything a node needs.
 	if len(os.Args) == 2 && os.Args[1] == node.RunnerArg {
 		os.Exit(node.Runner())
+	}
+	if len(os.Args) > 1 && os.Args[1] == node.ProbeArg {
+		os.Exit(grading.Child(os.Args[2:], os.Stdout, os.Stderr))
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
@@ -45,6 +49,7 @@ type commands struct {
 	Kill   killCmd   `cmd:"" group:"node" help:"End every task at once; nothing runs until kith resume."`
 	Page   pageCmd   `cmd:"" group:"node" help:"Print an address that opens this node's page in one browser."`
 	ID     idCmd     `cmd:"" group:"node" help:"Print this node's identity and addresses."`
+	Bench  benchCmd  `cmd:"" group:"node" help:"Measure this computer, part by part, and grade it."`
 
 	Submit   submitCmd   `cmd:"" group:"jobs" help:"Submit a job: kinds joined by commas, and a file or folder."`
 	Jobs     jobsCmd     `cmd:"" group:"jobs" help:"List this node's jobs."`

@@ -28,6 +28,9 @@
 //	GET   /api/v1/jobs/{id}/result     the result's files as a tar stream
 //	POST  /api/v1/jobs/{id}/export     Export → Exported: writes the files into a new or empty folder of this machine
 //	GET   /api/v1/kinds                []Kind
+//	GET   /api/v1/bench                grading.Report: what this machine was measured to be, judged, with the formula
+//	POST  /api/v1/bench                grading.Request → grading.Report: measures now, 10 or 90 seconds. With "Accept:
+//	                                   application/x-ndjson": lines of BenchLine, the last one with the report or the error
 //	POST  /api/v1/pause|resume|kill    Owner
 //	GET   /api/v1/config               []Setting
 //	PATCH /api/v1/config               {"key": "value", …} → ConfigChange; all or nothing; "" sets the default again

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"kith/bench"
+	"kith/node/grading"
 	"kith/node/strict"
 	"kith/storage/dag"
 	"kith/tasks"
@@ -42,6 +44,10 @@ func samples() map[string]any {
 			Addresses: []string{"/ip4/192.168.1.7/udp/4717/quic-v1"}, Reachability: "unknown", Region: "DE", Peers: 3,
 			Sandbox: Sandbox{Engine: "process", Grade: tasks.GradeProcess, Words: "a child process with limits, killed with its tree"},
 			Owner:   Owner{State: "working"},
+			Grade: Grade{At: 1795416000000, Grade: bench.Grade{
+				Score: 42.5, Band: 5, Class: bench.ClassCPU, Terms: []bench.Term{{Part: bench.CPU, Device: "cpu", Weight: 25, Points: 60, Gives: 15}},
+				Penalties: []bench.Penalty{{Why: "throttles under load (risk 50 %)", Points: 5}},
+			}},
 			Work: Work{
 				Slots: 2, Sessions: 1, Done: 120, Accepted: 118, Outvoted: 0, Returned: 2, Why: []Reason{},
 				Running: []Running{{
@@ -58,6 +64,7 @@ func samples() map[string]any {
 				Text: "85 % of the disk is used; at 90 % no new work is taken.", Remedy: "Free some space.", Since: 1795416000000,
 			}},
 		},
+		"bench-line": BenchLine{Progress: &grading.Progress{Part: bench.CPU, Share: 0.4}},
 		"peers": []Peer{{
 			Node: node, Peer: "12D3KooW…", Address: "/ip4/192.168.1.8/udp/4717/quic-v1", Direct: true, Transport: "quic", Inbound: true,
 			RTTMillis: 0.8, Region: "DE", Agent: "kith/0.1.0", Since: 1795416000000, Roles: []string{"works for us"},

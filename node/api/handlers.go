@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"kith/node/config"
+	"kith/node/grading"
 	"kith/node/strict"
 )
 
@@ -59,6 +60,8 @@ func (s *Server) routes() map[string]http.HandlerFunc {
 		"POST /api/v1/trust/{node}/appeal": ask(s, func(p *Ports, r *http.Request) (any, error) {
 			return p.Judge.Appeal(r.Context(), r.PathValue("node"))
 		}),
+		"GET /api/v1/bench":        ask(s, func(p *Ports, _ *http.Request) (any, error) { return p.Grader.Grade(), nil }),
+		"POST /api/v1/bench":       s.bench,
 		"POST /api/v1/pause":       s.owner("paused"),
 		"POST /api/v1/resume":      s.owner("working"),
 		"POST /api/v1/kill":        s.owner("killed"),
@@ -217,6 +220,43 @@ func (s *Server) submit(w http.ResponseWriter, r *http.Request) {
 	lines.now(SubmitLine{Job: &j}, 0)
 }
 
+// bench measures this machine, with progress if asked for lines.
+func (s *Server) bench(w http.ResponseWriter, r *http.Request) {
+	p := s.ports.Load()
+	var req grading.Request
+	err := decode(r, &req)
+	if p == nil {
+		err = errStarting
+	}
+	if err == nil {
+		if req, err = req.Check(); err != nil {
+			err = Refuse(CodeBadRequest, "kith bench --help shows what can be measured", "%s", err)
+		}
+	}
+	if err != nil {
+		s.fail(w, err)
+		return
+	}
+	if !strings.Contains(r.Header.Get("Accept"), "application/x-ndjson") {
+		report, err := p.Grader.Bench(r.Context(), req, func(grading.Progress) {})
+		if err != nil {
+			s.fail(w, err)
+			return
+		}
+		s.reply(w, http.StatusOK, report)
+		return
+	}
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	lines := &lineWriter{w: w, flush: http.NewResponseController(w).Flush}
+	report, err := p.Grader.Bench(r.Context(), req, func(x grading.Progress) { lines.now(BenchLine{Progress: &x}, 0) })
+	if err != nil {
+		f := explain(err)
+		lines.now(BenchLine{Error: &f}, 0)
+		return
+	}
+	lines.now(BenchLine{Report: &report}, 0)
+}
+
 // lineWriter writes JSON lines at a bounded rate. It is safe for concurrent use.
 type lineWriter struct {
 	mu    sync.Mutex
@@ -226,7 +266,7 @@ type lineWriter struct {
 }
 
 // now writes one line unless the one before was less than every ago.
-func (l *lineWriter) now(v SubmitLine, every time.Duration) {
+func (l *lineWriter) now(v any, every time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if every > 0 && time.Since(l.last) < every {

@@ -5,6 +5,7 @@ import (
 	"io"
 
 	"kith/node/config"
+	"kith/node/grading"
 	"kith/tasks/wire"
 )
 
@@ -50,6 +51,13 @@ type Catalogue interface {
 	Kinds() []Kind
 }
 
+// Grader measures and judges this machine.
+type Grader interface {
+	Grade() grading.Report
+	// Bench measures now, on the owner's word, and returns when it is done. An end of ctx ends it.
+	Bench(ctx context.Context, r grading.Request, progress func(grading.Progress)) (grading.Report, error)
+}
+
 // Records shows what was signed and proven.
 type Records interface {
 	// Receipts returns the newest limit receipts of one job, or of all if job is empty.
@@ -78,5 +86,6 @@ type Ports struct {
 	Judge     Judge
 	Catalogue Catalogue
 	Switch    Switch
+	Grader    Grader
 	Settings  *config.Store
 }

@@ -21,7 +21,9 @@ import (
 	"testing/fstest"
 	"time"
 
+	"kith/bench"
 	"kith/node/config"
+	"kith/node/grading"
 	"kith/storage"
 	"kith/tasks"
 	"kith/tasks/wire"
@@ -110,7 +112,7 @@ func serve(t *testing.T) (*Server, *fake) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Attach(Ports{Jobs: f, Submitter: f, Results: f, Records: f, Judge: f, Catalogue: f, Switch: f, Settings: store})
+	s.Attach(Ports{Jobs: f, Submitter: f, Results: f, Records: f, Judge: f, Catalogue: f, Switch: f, Grader: f, Settings: store})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); _ = s.Serve(ctx) }()
@@ -446,4 +448,38 @@ func FuzzSubmit(f *testing.F) {
 			}
 		}
 	})
+}
+
+func (f *fake) Grade() grading.Report {
+	return grading.NewReport(&bench.Profile{Version: bench.ProfileVersion}, nil, bench.DefaultWeights())
+}
+
+func (f *fake) Bench(_ context.Context, r grading.Request, progress func(grading.Progress)) (grading.Report, error) {
+	if r.Mode == bench.Full {
+		return grading.Report{}, tasks.Because(tasks.Killed, "")
+	}
+	progress(grading.Progress{Part: r.Parts[0]})
+	return f.Grade(), nil
+}
+
+func TestBench(t *testing.T) {
+	s, _ := serve(t)
+	lines := map[string]string{"Accept": "application/x-ndjson"}
+	status, body, _ := call{method: "GET", path: "/api/v1/bench"}.do(t, s)
+	if status != 200 || !strings.Contains(body, `"ungraded":"cpu: not measured yet"`) || !strings.Contains(body, `"hundred"`) {
+		t.Errorf("%d %s", status, body)
+	}
+	_, body, _ = call{method: "POST", path: "/api/v1/bench", body: `{"parts":["cpu"]}`, header: lines}.do(t, s)
+	if got := strings.Split(strings.TrimSpace(body), "\n"); len(got) != 2 || !strings.Contains(got[0], `{"progress":{"part":"cpu"`) || !strings.Contains(got[1], `{"report":`) {
+		t.Errorf("%s", body)
+	}
+	_, body, _ = call{method: "POST", path: "/api/v1/bench", body: `{"mode":"full"}`, header: lines}.do(t, s)
+	if !strings.Contains(body, `"code":"killed"`) {
+		t.Errorf("%s", body)
+	}
+	for _, bad := range []string{`{"mode":"fast"}`, `{"parts":["floppy"]}`, `{"part":"cpu"}`} {
+		if status, body, _ := (call{method: "POST", path: "/api/v1/bench", body: bad}).do(t, s); status != 400 {
+			t.Errorf("%s: %d %s", bad, status, body)
+		}
+	}
 }

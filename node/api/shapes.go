@@ -1,6 +1,8 @@
 package api
 
 import (
+	"kith/bench"
+	"kith/node/grading"
 	"kith/storage/dag"
 	"kith/tasks"
 )
@@ -36,6 +38,7 @@ type Status struct {
 	Peers        int          `json:"peers"`
 	Sandbox      Sandbox      `json:"sandbox"`
 	Owner        Owner        `json:"owner"`
+	Grade        Grade        `json:"grade"`
 	Work         Work         `json:"work"`
 	Meters       Meters       `json:"meters"`
 	Health       []Problem    `json:"health"` // worst first
@@ -52,6 +55,20 @@ type Sandbox struct {
 type Owner struct {
 	State string `json:"state"` // "working", "paused", "killed"
 	Since int64  `json:"since"` // 0: always
+}
+
+// Grade is how good this machine is, as measured.
+type Grade struct {
+	bench.Grade
+	At      int64 `json:"at"`      // when it was measured; 0: never
+	Running bool  `json:"running"` // it is being measured right now
+}
+
+// BenchLine is one line of the answer to a measurement that asked for application/x-ndjson. Exactly one field is set.
+type BenchLine struct {
+	Progress *grading.Progress `json:"progress,omitempty"`
+	Report   *grading.Report   `json:"report,omitempty"`
+	Error    *Failure          `json:"error,omitempty"`
 }
 
 // Work is what this node does for others.

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"kith/bench"
 )
 
 // Version is the version of the file this program writes. It reads this one and older ones.
@@ -28,6 +30,7 @@ type Config struct {
 	API     API     `json:"api,omitzero"`
 	Work    Work    `json:"work,omitzero"`
 	Storage Storage `json:"storage,omitzero"`
+	Grade   Grade   `json:"grade,omitzero"`
 	Log     Log     `json:"log,omitzero"`
 }
 
@@ -81,6 +84,15 @@ type Storage struct {
 	KeepResults int  `json:"keepResults,omitzero" doc:"days to keep the blocks of finished jobs" min:"1" max:"3650" live:"yes"`
 }
 
+// Grade is how this machine is measured and judged.
+type Grade struct {
+	Auto    Switch `json:"auto,omitzero" doc:"measure this machine anew when it is idle: once at first, when its hardware changes, and every so often" live:"yes"`
+	Days    int    `json:"days,omitzero" doc:"days after which a grade is measured anew" min:"1" max:"365" live:"yes"`
+	Idle    int    `json:"idle,omitzero" doc:"minutes without a task, a job and a user before this machine is measured by itself" min:"1" max:"1440" live:"yes"`
+	Weights string `json:"weights,omitzero" doc:"how much each part counts in the score: GPU, processor, memory, drives, network, uptime" form:"weights" live:"yes"`
+	Python  string `json:"python,omitzero" doc:"Python with PyTorch to measure graphics cards with; empty: the one on the path" live:"yes"`
+}
+
 // Log is what the node writes about itself.
 type Log struct {
 	Level string `json:"level,omitzero" doc:"least important message to write" choices:"debug,info,warn,error" live:"yes"`
@@ -100,6 +112,7 @@ func Defaults() Config {
 			MemoryPerTask: 1 << 30, Memory: 4 << 30, ScratchPerTask: 2 << 30, Scratch: 16 << 30, TaskSeconds: 3600,
 		},
 		Storage: Storage{Quota: 20 << 30, DiskAlert: 80, DiskStop: 90, KeepResults: 30},
+		Grade:   Grade{Auto: On, Days: 30, Idle: 10, Weights: bench.DefaultWeights().Text()},
 		Log:     Log{Level: "info"},
 	}
 }
@@ -153,10 +166,17 @@ func (c Config) Validate() error {
 		return between("work.scratchPerTask", full.Work.ScratchPerTask, "work.scratch", full.Work.Scratch)
 	case full.Storage.DiskAlert > full.Storage.DiskStop:
 		return between("storage.diskAlert", full.Storage.DiskAlert, "storage.diskStop", full.Storage.DiskStop)
+	case !weighty(full.Grade.Weights):
+		return &Error{"grade.weights", full.Grade.Weights, "does not let any part count", "allowed: " + forms["weights"].words}
 	case full.Listen.Ports.overlaps(full.API.Ports):
 		return &Error{"api.ports", string(full.API.Ports), fmt.Sprintf("overlaps listen.ports (%s)", full.Listen.Ports), "choose ranges that do not touch"}
 	}
 	return nil
+}
+
+func weighty(text string) bool {
+	_, err := bench.ParseWeights(text)
+	return err == nil
 }
 
 func between(small string, a any, large string, b any) error {
@@ -173,6 +193,7 @@ var forms = map[string]form{
 	"network":   {regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,31}$`), "1 to 32 of a-z, 0-9 and -"},
 	"region":    {regexp.MustCompile(`^[A-Z]{2}(-[A-Z0-9]{1,8})?$`), "an ISO country code like DE, or with a part like US-CA"},
 	"kind":      {regexp.MustCompile(`^[a-z0-9]+(\.[a-z0-9-]+)*(\.?\*)?$`), "the name of a kind like etl.dedup, or etl.*"},
+	"weights":   {regexp.MustCompile(`^ *[0-9]{1,4}(\.[0-9]{1,3})?( *, *[0-9]{1,4}(\.[0-9]{1,3})?){5} *$`), "six numbers joined by commas, not all 0: GPU, processor, memory, drives, network, uptime"},
 	"multiaddr": {regexp.MustCompile(`^/[a-z0-9]+/\S+/p2p/[1-9A-HJ-NP-Za-km-z]{20,}$`), "a multiaddr that ends in /p2p/ID; kith id prints it"},
 }
 

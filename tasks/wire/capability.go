@@ -22,6 +22,7 @@ type Capability struct {
 	Region    string             `cbor:"region"` // country
 	Cell      string             `cbor:"cell"`   // about 100 km
 	Kinds     []string           `cbor:"kinds"`
+	Equals    []string           `cbor:"eq"` // "kind:class" of each kind whose results hold floats: equal texts may be compared
 	Slots     int                `cbor:"slots"`
 	Memory    int64              `cbor:"mem"`   // bytes given to tasks, all together
 	Program   string             `cbor:"ver"`   // version of the program
@@ -46,6 +47,7 @@ func (r *Capability) Validate(now int64) error {
 	c.name("capability.region", r.Region, 0, MaxName)
 	c.name("capability.cell", r.Cell, 0, MaxName)
 	c.names("capability.kinds", r.Kinds, MaxKinds, MaxName)
+	c.names("capability.eq", r.Equals, MaxKinds, MaxName)
 	c.number("capability.slots", int64(r.Slots), 0, MaxSlots)
 	c.number("capability.mem", r.Memory, 0, MaxAnyBytes)
 	c.name("capability.ver", r.Program, 0, MaxName)

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"kith/node/api"
+	"kith/node/grading"
 	"kith/node/lock"
 	"kith/tasks/wire"
 )
@@ -211,6 +212,42 @@ func (c *Client) Submit(ctx context.Context, s api.Submit, progress func(api.Imp
 			return api.JobDetail{}, &Error{Failure: *line.Error}
 		case line.Job != nil:
 			return *line.Job, nil
+		}
+	}
+}
+
+// Grade is how good the node's machine is, as last measured.
+func (c *Client) Grade(ctx context.Context) (r grading.Report, err error) {
+	return r, c.call(ctx, http.MethodGet, "bench", nil, &r)
+}
+
+// Bench measures the node's machine now.
+func (c *Client) Bench(ctx context.Context, r grading.Request, progress func(grading.Progress)) (grading.Report, error) {
+	res, err := c.send(ctx, http.MethodPost, "bench", r, "application/x-ndjson")
+	if err != nil {
+		return grading.Report{}, err
+	}
+	defer res.Body.Close()
+	lines := bufio.NewReader(res.Body)
+	for {
+		text, err := lines.ReadBytes('\n')
+		if err != nil {
+			if ctx.Err() != nil {
+				return grading.Report{}, ctx.Err()
+			}
+			return grading.Report{}, fmt.Errorf("the node stopped before the measurement was done: %w", err)
+		}
+		var line api.BenchLine
+		if err := json.Unmarshal(text, &line); err != nil {
+			return grading.Report{}, fmt.Errorf("answer of the node: %w", err)
+		}
+		switch {
+		case line.Progress != nil:
+			progress(*line.Progress)
+		case line.Error != nil:
+			return grading.Report{}, &Error{Failure: *line.Error}
+		case line.Report != nil:
+			return *line.Report, nil
 		}
 	}
 }

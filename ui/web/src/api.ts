@@ -6,10 +6,15 @@ export type Running = {
   lease: string; job: string; submitter: string; kinds: string[];
   state: "preparing" | "running" | "delivering"; done: number; total: number; since: number;
 };
+export type Term = { part: string; device?: string; weight: number; points: number; gives: number; partial?: string; ungraded?: string };
+export type Grade = {
+  score: number; band: number; class: string; terms: Term[]; penalties: { why: string; points: number }[]; ungraded?: string; at: number; running: boolean;
+};
 export type Status = {
   node: string; peer: string; network: string; version: string; platform: string; home: string;
   started: number; uptimeMillis: number; ready: boolean; addresses: string[]; reachability: string; region: string; peers: number;
   sandbox: { engine: string; grade: number; words: string };
+  grade: Grade;
   owner: { state: "working" | "paused" | "killed"; since: number };
   work: { slots: number; running: Running[]; sessions: number; done: number; accepted: number; outvoted: number; returned: number; why: Reason[] };
   meters: {

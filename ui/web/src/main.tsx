@@ -2,6 +2,7 @@
 import { render } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { follow, type Live } from "./api";
+import { Grade } from "./grade";
 import { Head } from "./head";
 import { Jobs } from "./jobs";
 import { About, Health, Now } from "./now";
@@ -34,6 +35,7 @@ function Page() {
         <Jobs jobs={live.jobs} imports={live.imports} />
         <SubmitForm />
         <Peers peers={live.peers} />
+        {status && <Grade status={status} />}
         {status && <About status={status} />}
       </main>
       <footer class="quiet">Kith {status?.version}. This page is served by your own node, to this computer alone. Press <kbd>?</kbd> for keys.</footer>
