@@ -104,6 +104,9 @@ func (n *Node) pins(ctx context.Context, l *live) iter.Seq2[dag.CID, error] {
 		if err == nil {
 			err = l.works.driver.Pins(ctx, visit)
 		}
+		if err == nil {
+			err = l.depot.Pins(visit)
+		}
 		if err != nil && !errors.Is(err, stop) {
 			yield(dag.CID{}, err)
 		}

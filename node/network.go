@@ -52,6 +52,7 @@ type network struct {
 	topics    *topics
 	advert    *advert
 	measuring *netbench.Server
+	registry  *registry
 }
 
 // openNetwork opens the listeners and everything that talks over them. Nobody is served before serve.
@@ -73,7 +74,7 @@ func (n *Node) openNetwork(l *live) (*network, error) {
 	w.host, err = host.New(host.Config{
 		Key: n.self.Key(), Network: cfg.Network, Profile: profileOf(cfg.Listen, publicAddrs(), peers),
 		Listen: listenOf(cfg.Listen), Port: first, PortRange: last - first, Preferred: lastPort(l.stores), Transports: transportsOf(cfg.Listen.Transports),
-		LowWater: cfg.Peers.Max / 2, HighWater: cfg.Peers.Max, ServeStrangers: cfg.Serve.Relay.Bool(),
+		LowWater: cfg.Peers.Max / 2, HighWater: cfg.Peers.Max, ServeStrangers: cfg.Serve.Relay.Bool(), Public: cfg.Listen.Reachable == "yes",
 		UserAgent: "kith/" + Version, Logger: n.log,
 	})
 	if errors.Is(err, host.ErrPortTaken) {
@@ -154,6 +155,7 @@ func (n *Node) openNetwork(l *live) (*network, error) {
 	}
 	w.advert = &advert{node: n, network: w, changed: make(chan struct{}, 1)}
 	w.measuring = netbench.NewServer(netbench.Limits{})
+	w.registry = newRegistry(w, n.self.Node(), w.advert.Record, nil)
 	return w, nil
 }
 
@@ -190,7 +192,7 @@ func (w *network) serve(l *live) error {
 	if err != nil {
 		return err
 	}
-	if err := w.rpc.Handle(measureProto, w.serveMeasure); err != nil {
+	if err := errors.Join(w.rpc.Handle(measureProto, w.serveMeasure), w.rpc.Handle(registerProto, w.registry.handle)); err != nil {
 		return err
 	}
 	class, _, _ := w.advert.node.grader.advertise()

@@ -14,6 +14,7 @@ import (
 	"github.com/thejerf/suture/v4"
 
 	"kith/node/api"
+	"kith/node/artifact"
 	"kith/node/config"
 	"kith/node/health"
 	"kith/node/identity"
@@ -58,6 +59,8 @@ type live struct {
 	stores  *stores
 	runners *runners
 	network *network
+	depot   *artifact.Depot
+	depots  *depots
 	submits *submitting
 	works   *working
 }
@@ -158,10 +161,14 @@ func (n *Node) open() (*live, error) {
 	if l.network, err = n.openNetwork(l); err != nil {
 		return nil, err
 	}
+	if l.depot, err = n.openDepot(l); err != nil {
+		return nil, err
+	}
+	l.depots = newDepots(n, l)
 	l.submits = n.openSubmitting(l)
 	l.works = n.openWorking(l)
 	// A true cycle: the network serves the drivers, which call through it. Nothing is served before both exist.
-	return l, l.network.serve(l)
+	return l, errors.Join(l.network.serve(l), n.serveArtifacts(l))
 }
 
 // parts lists everything that runs until the end. The drivers recover their state when they start and can do so only
@@ -176,6 +183,9 @@ func (n *Node) parts(l *live, stop context.CancelCauseFunc) []suture.Service {
 		part("bootstrap", l.network.bootstrap.Serve),
 		part("advert", l.network.advert.Serve),
 		part("announcer", n.newAnnouncer(l).Serve),
+		part("registry", l.network.registry.Serve),
+		part("depot", l.depot.Serve),
+		part("depots of others", l.depots.Serve),
 		fatal("submitting side", l.submits.driver.Serve, stop),
 		fatal("working side", l.works.run, stop),
 		part("facts", l.submits.keepFacts),

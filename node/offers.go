@@ -163,6 +163,7 @@ func (a *advert) describe() wire.Capability {
 	}
 	if l := a.node.live.Load(); l != nil {
 		c.Sandbox = l.runners.engine.Grade()
+		c.Depot = a.node.isDepot(l)
 	}
 	for _, k := range a.node.kinds.Names() {
 		if a.node.owner.Allowed(k) && len(c.Kinds) < wire.MaxKinds {
@@ -173,7 +174,7 @@ func (a *advert) describe() wire.Capability {
 }
 
 func same(a, b wire.Capability) bool {
-	return a.Class == b.Class && a.Band == b.Band && slices.Equal(a.Equals, b.Equals) && slices.Equal(a.Addresses, b.Addresses) && slices.Equal(a.Kinds, b.Kinds) && a.Sandbox == b.Sandbox && a.Slots == b.Slots && a.Memory == b.Memory
+	return a.Class == b.Class && a.Band == b.Band && slices.Equal(a.Equals, b.Equals) && slices.Equal(a.Addresses, b.Addresses) && slices.Equal(a.Kinds, b.Kinds) && a.Sandbox == b.Sandbox && a.Slots == b.Slots && a.Memory == b.Memory && a.Depot == b.Depot
 }
 
 // Serve keeps the record and the provider key in the directory until ctx ends.
@@ -218,6 +219,11 @@ func (a *advert) publish(ctx context.Context, record []byte) error {
 	defer cancel()
 	if err := a.network.dht.PutRecord(ctx, record); err != nil {
 		return err
+	}
+	if l := a.node.live.Load(); l != nil && a.node.isDepot(l) {
+		if err := a.network.dht.Provide(ctx, wire.DepotKey(a.network.name, wire.Bucket(a.node.self.Node()))); err != nil {
+			return err
+		}
 	}
 	// Whoever looks for a weaker class finds this node too.
 	strongest, band, _ := a.node.grader.advertise()

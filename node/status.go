@@ -84,6 +84,9 @@ func (n *Node) Peers() []api.Peer {
 			RTTMillis: float64(p.RTT.Microseconds()) / 1000, Region: region[id], Agent: p.Agent, Since: p.Since.UnixMilli(), Roles: []string{},
 		}
 		peer.Roles = append(peer.Roles, roles[id]...)
+		if l.network.registry.isDepot(p.ID) {
+			peer.Roles = append(peer.Roles, "holds blocks for others")
+		}
 		out = append(out, peer)
 	}
 	return out

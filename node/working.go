@@ -30,7 +30,7 @@ func (n *Node) openWorking(l *live) *working {
 	w := &working{node: n, live: l, network: l.cfg.Network}
 	w.driver = work.New(work.Options{
 		Network: l.cfg.Network, Key: n.self.Key(), Kinds: n.kinds, Blobs: l.stores.blobs, Log: l.stores.work, Book: l.stores.earned,
-		Executor: l.runners.executor, Fetcher: l.network, Dialer: l.network,
+		Executor: l.runners.executor, Fetcher: l.network, Depots: l.depots, Dialer: l.network,
 		Admit: n.owner.Admit, Capability: l.network.advert.Record, Allowed: n.owner.Allowed, Audience: l.network.topics.Audience,
 		Slots: l.cfg.Work.Slots, Logger: n.log,
 	})

@@ -39,6 +39,7 @@ type Listen struct {
 	Ports        Ports  `json:"ports,omitzero" doc:"UDP and TCP port for other nodes: one number, a range of which the first free one is taken, or any"`
 	On           string `json:"on,omitzero" doc:"who can reach this node: everybody its network lets through, or only programs of this machine" choices:"all,loopback"`
 	Profile      string `json:"profile,omitzero" doc:"lan keeps private addresses and treats nearby nodes as independent; wan publishes public addresses only; auto is lan when listening on loopback, and unless this machine or a node it is told of has a public address" choices:"auto,lan,wan"`
+	Reachable    string `json:"reachable,omitzero" doc:"whether strangers can dial this node: auto measures it with the help of others; yes takes your word, as the first nodes of a network must" choices:"auto,yes"`
 	OutboundOnly Switch `json:"outboundOnly,omitzero" doc:"open no listener for other nodes at all; this node only dials"`
 	Transports   string `json:"transports,omitzero" doc:"how nodes connect; quic and tcp restrict it to one of the two" choices:"both,quic,tcp"`
 }
@@ -47,6 +48,9 @@ type Listen struct {
 type Serve struct {
 	DHT   string `json:"dht,omitzero" doc:"answer look-ups of other nodes; auto does so on the local network, and elsewhere only when reachable" choices:"auto,on,off"`
 	Relay Switch `json:"relay,omitzero" doc:"carry control traffic of nodes that cannot reach each other directly"`
+
+	Depot      Switch `json:"depot,omitzero" doc:"hold blocks for nodes that cannot reach each other directly, for a day at most and unreadable unless public; only while others can reach this node" live:"yes"`
+	DepotQuota Size   `json:"depotQuota,omitzero" doc:"disk space for blocks held for others; one node gets a quarter of it at most" min:"16MiB" max:"16TiB" live:"yes"`
 }
 
 // Peers is how the node finds others and says where it is.
@@ -103,8 +107,8 @@ func Defaults() Config {
 	return Config{
 		Version: Version,
 		Network: "main",
-		Listen:  Listen{Ports: "4717-4747", On: "all", Profile: "auto", OutboundOnly: Off, Transports: "both"},
-		Serve:   Serve{DHT: "auto", Relay: Off},
+		Listen:  Listen{Ports: "4717-4747", On: "all", Profile: "auto", Reachable: "auto", OutboundOnly: Off, Transports: "both"},
+		Serve:   Serve{DHT: "auto", Relay: Off, Depot: Off, DepotQuota: 2 << 30},
 		Peers:   Peers{MDNS: On, Max: 96},
 		API:     API{Ports: "4780-4799"},
 		Work: Work{

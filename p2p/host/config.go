@@ -57,6 +57,9 @@ type Config struct {
 	HighWater int   // connections at which trimming starts; twice as many inbound ones are refused outright; default 128
 	Memory    int64 // bytes the resource manager lets the network buffers take; default 256 MiB
 
+	// Public says that strangers can dial this node, by its owner's word: nothing is measured. The first nodes of a network
+	// have nobody who could measure it for them.
+	Public bool
 	// ServeStrangers is the owner's consent to spend upload on strangers: a circuit relay and AutoNAT answers, only
 	// when publicly reachable.
 	ServeStrangers bool

@@ -47,6 +47,7 @@ type Host struct {
 
 	reachMu sync.Mutex
 	reach   p2p.Reachability
+	said    bool // by the owner; nothing measured counts
 
 	closeOnce sync.Once
 	closeErr  error
@@ -124,6 +125,9 @@ func New(c Config) (*Host, error) {
 		return nil, errors.Join(err, raw.Close())
 	}
 	h.bytes = bytes
+	if c.Public && c.Listen != ListenNone {
+		h.reach, h.said = p2p.ReachPublic, true
+	}
 	return h, nil
 }
 
@@ -138,6 +142,9 @@ func wanOptions(c Config, relays *relaySource) ([]libp2p.Option, error) {
 		opts = append(opts, libp2p.NATPortMap())
 	case ListenNone:
 		opts = append(opts, libp2p.ForceReachabilityPrivate()) // there is nothing to measure; ask for a relay at once
+	}
+	if c.Public && c.Listen != ListenNone {
+		opts = append(opts, libp2p.ForceReachabilityPublic())
 	}
 	if c.ServeStrangers && c.Listen != ListenNone {
 		limits := relay.DefaultResources()
@@ -325,7 +332,7 @@ func (h *Host) Serve(ctx context.Context) error {
 func (h *Host) learnReachability(e any) {
 	h.reachMu.Lock()
 	defer h.reachMu.Unlock()
-	if h.profile == LAN {
+	if h.profile == LAN || h.said {
 		return
 	}
 	was := h.reach

@@ -226,10 +226,7 @@ func (d *Driver) give(j *running, i int, ref job.Ref, now int64) bool {
 	}
 	s.grants.add(lease.ID, &grant{job: j.id, ref: ref, salt: lease.Salt, inputs: lease.Do.Inputs, public: isPublic(j.state.Job().Spec.Sensitivity)})
 	s.given++
-	s.mu.Lock()
-	s.out.leases = append(s.out.leases, lease)
-	s.mu.Unlock()
-	s.dirty = true
+	d.hand(j, s, lease)
 	n := &t.nodes[i]
 	n.Free--
 	n.Running++

@@ -60,6 +60,7 @@ type Driver struct {
 	doubted   map[tasks.NodeID]struct{} // whose records changed since they were last logged
 	noteAt    int64                     // when they must be, 0: nothing to log
 	hungry    bool                      // somebody may have something to do
+	cutAt     int64                     // when to look again for a way to workers that have none, 0: there are none
 	nextTick  int64
 	lastSeq   uint64 // everything up to it is folded into the jobs
 	saving    bool   // a snapshot is being written
@@ -165,6 +166,10 @@ func (d *Driver) tick() {
 		d.writeTrust(false)
 	}
 	d.due(d.noteAt)
+	if d.cutAt != 0 && d.cutAt <= now {
+		d.cutAt, d.hungry = 0, true
+	}
+	d.due(d.cutAt)
 	for _, j := range slices.Clone(d.active) {
 		if at, ok := j.state.NextTick(); ok && at <= now {
 			d.step(j, job.Tick{}, now)

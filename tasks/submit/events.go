@@ -68,7 +68,11 @@ func (d *Driver) reveals(s *session, list []revealed) {
 		if j == nil {
 			continue
 		}
-		if ref, ok := j.state.Lookup(r.Lease); ok && r.good {
+		ref, ok := j.state.Lookup(r.Lease)
+		if ok && r.Parcel != nil {
+			j.parcels[r.Lease] = *r.Parcel
+		}
+		if ok && r.good {
 			have := j.blocks[ref]
 			if !slices.ContainsFunc(have, func(b inline) bool { return b.root == r.Root }) {
 				j.blocks[ref] = append(have, inline{r.Root, r.blocks})

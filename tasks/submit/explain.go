@@ -61,6 +61,9 @@ func (d *Driver) explain(j *running) Explanation {
 		e.Refused[code] += n
 	}
 	e.Waits = j.state.Explain(time.Now().UnixMilli(), len(usable))
+	if n := e.Refused[tasks.NoBlockPath]; n > 0 && len(usable) == 0 && !j.state.Phase().Over() {
+		e.Waits = append(e.Waits, job.Wait{Reason: tasks.Because(tasks.NoBlockPath, "%d workers can be reached through a relay only, and no depot is known", n)})
+	}
 	d.explainDiversity(j, usable, &e)
 	if j.trouble != nil && !j.state.Phase().Over() {
 		e.Waits = append(e.Waits, job.Wait{Reason: *j.trouble})

@@ -150,7 +150,7 @@ func (d *Driver) unfit(j *running, s *session) *tasks.Reason {
 	if code, no := match.Refuse(&need, &n); no {
 		return &tasks.Reason{Code: code}
 	}
-	return nil
+	return d.cutOff(j, s)
 }
 
 // fits is unfit, remembered while neither the session nor the plan changes.
@@ -159,11 +159,15 @@ func (d *Driver) fits(j *running, s *session) bool {
 		s.fit = map[*running]bool{}
 	}
 	ok, known := s.fit[j]
+	if known && ok && s.relayed && d.cutOff(j, s) != nil || known && !ok && s.relayed {
+		known = false // the way to it comes and goes
+	}
 	if !known || len(j.plan) != j.state.Stages() {
 		r := d.unfit(j, s)
+		before, seen := s.fit[j]
 		ok = r == nil
 		s.fit[j] = ok
-		if r != nil {
+		if r != nil && (before || !seen) {
 			j.refused[r.Code]++
 		}
 	}

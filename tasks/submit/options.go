@@ -23,6 +23,7 @@ type Options struct {
 	Book     Book // where receipts and evidence are kept, for ever; may be nil: they are not
 	Executor Executor
 	Fetcher  Fetcher
+	Depots   Depots // may be nil: workers that can be reached through a relay only are served as if they could be reached
 	Offers   Publisher
 	// Addresses returns at most four addresses under which workers can dial this node, best first. It may be nil.
 	Addresses func() []string
@@ -72,6 +73,8 @@ type Executor interface {
 	ReduceInput(ctx context.Context, r int, outputs []dag.CID) ([]dag.CID, error)
 	// Seal stores a folder encrypted and returns the root of the sealed form.
 	Seal(ctx context.Context, root dag.CID, key [32]byte) (dag.CID, error)
+	// Unpack stores a DAG of at most most bytes from the sealed form that a worker made of it.
+	Unpack(ctx context.Context, sealed dag.CID, key [32]byte, root dag.CID, most int64) error
 	Release(job tasks.JobID)
 }
 
@@ -80,6 +83,18 @@ type Fetcher interface {
 	// FetchOutput stores every block below root in the driver's Blobs, asking that worker alone, and returns when all
 	// are there. lease is the lease the output was made under. It gives up when ctx ends.
 	FetchOutput(ctx context.Context, worker tasks.NodeID, lease tasks.LeaseID, root dag.CID) error
+}
+
+// Depots passes blocks on through a third node when a worker has no direct path to this one.
+type Depots interface {
+	// Direct reports whether a direct connection to a node exists at this moment. It is called in the loop.
+	Direct(node tasks.NodeID) bool
+	// Choose returns a depot that is thought to work, for a job or a lease to come; false: none is known. It returns at once.
+	Choose() (depot tasks.NodeID, addresses []string, ok bool)
+	// Deposit leaves every block below root at a depot until a time.
+	Deposit(ctx context.Context, at tasks.Depot, root dag.CID, until time.Time) error
+	// Collect stores every block below root, at most most bytes, from a depot by right of a token for a lease.
+	Collect(ctx context.Context, at tasks.Depot, lease tasks.LeaseID, root dag.CID, token []byte, most int64, arrived func([]dag.CID)) error
 }
 
 // Publisher makes offers heard.

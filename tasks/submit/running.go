@@ -25,8 +25,9 @@ type running struct {
 	plan    []stagePlan
 	blocks  map[job.Ref][]inline // outputs that came inline and have no verdict yet
 	checks  map[checkKey]struct{}
-	watched chan struct{} // closed at the next change
-	retryAt int64         // when failed gathers and merges are tried again
+	parcels map[tasks.LeaseID]tasks.Parcel // outputs that lie in depots
+	watched chan struct{}                  // closed at the next change
+	retryAt int64                          // when failed gathers and merges are tried again
 	retries int
 	marks   []mark // for the throughput
 
@@ -77,6 +78,7 @@ func (d *Driver) add(ev *job.Accepted) *running {
 
 // adopt puts a job on the lists.
 func (d *Driver) adopt(j *running) {
+	j.parcels = map[tasks.LeaseID]tasks.Parcel{}
 	j.blocks, j.checks, j.refused = map[job.Ref][]inline{}, map[checkKey]struct{}{}, map[tasks.Code]int{}
 	d.jobs[j.id] = j
 	if !j.state.Phase().Over() {
@@ -238,7 +240,7 @@ func (d *Driver) end(j *running, r tasks.Reason) {
 // over lets go of what a finished job held.
 func (d *Driver) over(j *running) {
 	j.cancel()
-	j.blocks, j.checks = nil, nil
+	j.blocks, j.checks, j.parcels = nil, nil, nil
 	j.offerAt, j.retryAt = 0, 0
 	for i, other := range d.active {
 		if other == j {
@@ -267,9 +269,15 @@ func (d *Driver) check(j *running, c job.Examine) {
 	}
 	j.checks[key] = struct{}{}
 	secret := j.state.Secret()
+	parcels := map[tasks.LeaseID]tasks.Parcel{}
+	for i := range c.Claims {
+		if p, ok := j.parcels[c.Claims[i].Lease]; ok {
+			parcels[c.Claims[i].Lease] = p
+		}
+	}
 	d.work.Go(func() {
 		ev := job.Checked{Task: c.Task, Root: c.Root}
-		if !d.fetchAny(j.ctx, &c) {
+		if !d.fetchAny(j.ctx, secret, &c, parcels) {
 			ev.Missing = true
 			for i := range c.Claims {
 				ev.Bad = append(ev.Bad, c.Claims[i].Lease)
@@ -285,7 +293,7 @@ func (d *Driver) check(j *running, c job.Examine) {
 }
 
 // fetchAny brings one copy here from the first claimant that delivers.
-func (d *Driver) fetchAny(ctx context.Context, c *job.Examine) bool {
+func (d *Driver) fetchAny(ctx context.Context, secret [32]byte, c *job.Examine, parcels map[tasks.LeaseID]tasks.Parcel) bool {
 	select {
 	case d.net <- struct{}{}:
 		defer func() { <-d.net }()
@@ -295,7 +303,12 @@ func (d *Driver) fetchAny(ctx context.Context, c *job.Examine) bool {
 	for i := range c.Claims {
 		limit := time.Duration(job.DeliveryMillis+c.Bytes>>20*1000) * time.Millisecond
 		fctx, cancel := context.WithTimeout(ctx, limit)
-		err := d.o.Fetcher.FetchOutput(fctx, c.Claims[i].Worker, c.Claims[i].Lease, c.Root)
+		var err error
+		if p, ok := parcels[c.Claims[i].Lease]; ok && d.o.Depots != nil {
+			err = d.unpack(fctx, secret, c.Claims[i].Lease, c, &p)
+		} else {
+			err = d.o.Fetcher.FetchOutput(fctx, c.Claims[i].Worker, c.Claims[i].Lease, c.Root)
+		}
 		cancel()
 		if err == nil {
 			return true

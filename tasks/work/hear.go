@@ -254,7 +254,7 @@ func (s *session) show(l tasks.LeaseID) {
 		s.d.served.Unlock()
 	}
 	s.mu.Lock()
-	s.out.reveals = append(s.out.reveals, h.promise.reveal())
+	s.out.reveals = append(s.out.reveals, s.d.reveal(&h.promise))
 	s.mu.Unlock()
 	s.send()
 }

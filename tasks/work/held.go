@@ -54,14 +54,28 @@ type promise struct {
 	Wall      int64         `cbor:"wall"`
 	CPU       int64         `cbor:"cpu"`
 	Expiry    int64         `cbor:"exp"`
+	Parcel    *tasks.Parcel `cbor:"parcel"` // where a large output lies that cannot be fetched from here; without its token
 }
 
 func (p *promise) commit(self tasks.NodeID) tasks.Commit {
 	return tasks.Commit{Lease: p.Lease, Hash: tasks.CommitHash(p.Lease, self, p.Root, p.Digest)}
 }
 
-func (p *promise) reveal() tasks.Reveal {
-	return tasks.Reveal{Lease: p.Lease, Root: p.Root, Digest: p.Digest, Bytes: p.Bytes, Blocks: p.Blocks, WallMillis: p.Wall, CPUMillis: p.CPU}
+// reveal opens a promise. The token for a parcel is good as long as the parcel may lie there.
+func (d *Driver) reveal(p *promise) tasks.Reveal {
+	r := tasks.Reveal{Lease: p.Lease, Root: p.Root, Digest: p.Digest, Bytes: p.Bytes, Blocks: p.Blocks, WallMillis: p.Wall, CPUMillis: p.CPU}
+	if p.Parcel != nil {
+		parcel := *p.Parcel
+		var err error
+		parcel.Token, err = wire.SignFetchToken(d.o.Network, d.o.Key, wire.FetchToken{
+			Holder: p.Submitter, Root: parcel.Root, Lease: p.Lease, Expiry: p.Expiry + promiseKept.Milliseconds(),
+		})
+		if err != nil {
+			panic("BUG: " + err.Error()) // its size is fixed
+		}
+		r.Parcel = &parcel
+	}
+	return r
 }
 
 func (h *held) describe() Running {
@@ -127,30 +141,82 @@ func (d *Driver) fetch(ctx context.Context, h *held) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	clock := time.AfterFunc(d.o.NoPath, func() { cancel(errNoPath) })
-	defer clock.Stop()
 	fetched := map[dag.CID]struct{}{}
-	for _, root := range h.lease.Do.Inputs {
+	for i, root := range h.lease.Do.Inputs {
 		if _, twice := fetched[root]; twice {
 			continue
 		}
 		fetched[root] = struct{}{}
-		clock.Reset(d.o.NoPath)
-		in := Input{Submitter: h.s.peer, Lease: h.lease.ID, Root: root, Public: h.lease.Do.Public}
-		err := d.o.Fetcher.FetchInput(ctx, in, func(blocks []dag.CID) {
-			clock.Reset(d.o.NoPath)
-			d.shared.add(root, blocks)
-		})
-		if err != nil {
-			if cause := context.Cause(ctx); cause != nil {
-				err = cause
-			}
+		if err := d.fetchOne(ctx, h, i); err != nil {
 			return fmt.Errorf("input %s: %w", root, err)
 		}
 	}
 	return nil
+}
+
+// fetchOne brings one input here: from the submitter, and from the depot that the lease names if there is no direct path
+// or nothing comes; the depot first if that is known beforehand.
+func (d *Driver) fetchOne(ctx context.Context, h *held, i int) error {
+	root := h.lease.Do.Inputs[i]
+	direct := func(ctx context.Context, arrived func([]dag.CID)) error {
+		in := Input{Submitter: h.s.peer, Lease: h.lease.ID, Root: root, Public: h.lease.Do.Public}
+		return d.o.Fetcher.FetchInput(ctx, in, arrived)
+	}
+	at := h.lease.Depot
+	if d.o.Depots == nil || at == nil || len(at.Tokens) == 0 {
+		return d.timed(ctx, root, direct)
+	}
+	depot := func(ctx context.Context, arrived func([]dag.CID)) error {
+		return d.o.Depots.Collect(ctx, *at, h.lease.ID, root, at.Tokens[i], 0, arrived)
+	}
+	ways := []func(context.Context, func([]dag.CID)) error{direct, depot}
+	if !d.o.Depots.Direct(h.s.peer) {
+		slices.Reverse(ways)
+	}
+	first := d.timed(ctx, root, ways[0])
+	if first == nil || ctx.Err() != nil || errors.Is(first, storage.ErrFull) {
+		return first
+	}
+	second := d.timed(ctx, root, ways[1])
+	if second == nil || ctx.Err() != nil || errors.Is(second, storage.ErrFull) {
+		return second
+	}
+	return clip(tasks.Because(tasks.NoBlockPath, "neither directly nor by depot %s: %v; %v", at.Node.Short(), first, second))
+}
+
+// timed runs a fetch under a clock that every byte winds up again.
+func (d *Driver) timed(ctx context.Context, root dag.CID, fetch func(context.Context, func([]dag.CID)) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	clock := time.AfterFunc(d.o.NoPath, func() { cancel(errNoPath) })
+	defer clock.Stop()
+	err := fetch(ctx, func(blocks []dag.CID) {
+		clock.Reset(d.o.NoPath)
+		d.shared.add(root, blocks)
+	})
+	if cause := context.Cause(ctx); err != nil && cause != nil {
+		err = cause
+	}
+	return err
+}
+
+// parcel leaves a large output at the lease's depot, sealed for the submitter, if there is no direct path to it.
+func (d *Driver) parcel(ctx context.Context, s *session, lease *tasks.Lease, root dag.CID) (*tasks.Parcel, error) {
+	if lease.Depot == nil || d.o.Depots == nil || d.o.Depots.Direct(s.peer) {
+		return nil, nil
+	}
+	sealed, size, err := d.o.Executor.Pack(ctx, root, tasks.OutputKey(lease.Salt))
+	if err != nil {
+		return nil, err
+	}
+	until := time.UnixMilli(lease.Expiry).Add(promiseKept)
+	if err := d.o.Depots.Deposit(ctx, *lease.Depot, sealed, until); err != nil {
+		if ctx.Err() != nil {
+			return nil, err
+		}
+		return nil, clip(tasks.Because(tasks.NoBlockPath, "the output cannot be left at depot %s: %v", lease.Depot.Node.Short(), err))
+	}
+	return &tasks.Parcel{Depot: lease.Depot.Node, Root: sealed, Bytes: size}, nil
 }
 
 // run is one execution on its way through a slot.
@@ -197,6 +263,9 @@ func (d *Driver) execute(r *run) {
 		if sums, err = d.o.Executor.Digest(r.ctx, [][32]byte{lease.Salt}, out.Root, out.Blocks); err == nil {
 			p.Digest = sums[0]
 		}
+	}
+	if err == nil && p.Blocks == nil {
+		p.Parcel, err = d.parcel(r.ctx, r.of.s, lease, p.Root)
 	}
 	if cause := context.Cause(r.ctx); err != nil && cause != nil {
 		err = cause

@@ -23,6 +23,7 @@ type Options struct {
 	Book     Book // where receipts are kept, for ever; may be nil: they are not
 	Executor Executor
 	Fetcher  Fetcher
+	Depots   Depots // may be nil: depots that leases name are not used
 	Dialer   Dialer
 	// Admit is the owner's word on one task under this moment's limits: a release function to call when the task has
 	// ended, or the reason why not. It must return at once. It may be nil: everything is admitted.
@@ -68,6 +69,8 @@ type Book interface {
 type Executor interface {
 	Run(ctx context.Context, a tasks.Assignment, progress func(done, total int64)) (execute.Output, error)
 	Digest(ctx context.Context, salts [][32]byte, root dag.CID, blocks []storage.Block) ([][32]byte, error)
+	// Pack stores a DAG sealed and returns the root of the sealed form and its size.
+	Pack(ctx context.Context, root dag.CID, key [32]byte) (dag.CID, int64, error)
 	Release(job tasks.JobID)
 }
 
@@ -86,6 +89,17 @@ type Input struct {
 	// Public is the root under which those who hold the job's public data are announced: then anyone may be asked, the
 	// submitter first. If it is zero, nobody but the submitter may learn what is asked for.
 	Public dag.CID
+}
+
+// Depots passes blocks on through a third node when there is no direct path to a submitter.
+type Depots interface {
+	// Direct reports whether a direct connection to a node exists at this moment.
+	Direct(node tasks.NodeID) bool
+	// Deposit leaves every block below root at a depot until a time.
+	Deposit(ctx context.Context, at tasks.Depot, root dag.CID, until time.Time) error
+	// Collect stores every block below root, at most most bytes (0: no limit), from a depot by right of a token for a lease.
+	// It calls arrived with the blocks that came.
+	Collect(ctx context.Context, at tasks.Depot, lease tasks.LeaseID, root dag.CID, token []byte, most int64, arrived func([]dag.CID)) error
 }
 
 // Dialer opens session streams to submitters.
