@@ -16,6 +16,7 @@ import (
 	"kith/node/api"
 	"kith/node/artifact"
 	"kith/node/config"
+	"kith/node/drives"
 	"kith/node/health"
 	"kith/node/identity"
 	"kith/node/lock"
@@ -45,6 +46,7 @@ type Node struct {
 	self     identity.Identity
 	health   *health.Tracker
 	owner    *owner.Owner
+	drives   *drives.Keeper
 	api      *api.Server
 	meters   *meters
 	grader   *grader
@@ -94,6 +96,10 @@ func New(o Options) (_ *Node, err error) {
 		return nil, err
 	}
 	n.health = health.NewTracker(o.Logger)
+	if n.drives, err = drives.Open(o.Home, drives.Options{Logger: o.Logger}); err != nil {
+		return nil, err
+	}
+	n.closing.add("drives", n.drives.Close)
 	n.meters = newMeters(o.Home)
 	n.owner, err = owner.Open(o.Home, n.limits, n.meters.space)
 	if errors.Is(err, owner.ErrDamaged) {
@@ -178,6 +184,7 @@ func (n *Node) parts(l *live, stop context.CancelCauseFunc) []suture.Service {
 		part("settings", n.settings.Serve),
 		part("meters", n.meters.Serve),
 		part("watch", n.watch),
+		part("drives", n.drives.Serve),
 		part("network", l.network.host.Serve),
 		part("directory", l.network.dht.Serve),
 		part("bootstrap", l.network.bootstrap.Serve),
@@ -243,8 +250,10 @@ func (n *Node) follow(now config.Config) {
 // limits are the owner's caps as they stand.
 func (n *Node) limits() owner.Limits {
 	c := n.settings.Get()
+	slots, drive := n.drives.Jobs(n.o.Home)
 	return owner.Limits{
-		Donate: c.Work.Donate.Bool(), Slots: c.Work.Slots,
+		Drive: drive,
+		Donate: c.Work.Donate.Bool(), Slots: max(min(c.Work.Slots, slots), 1),
 		Memory: int64(c.Work.Memory), MemoryPerTask: int64(c.Work.MemoryPerTask),
 		Scratch: int64(c.Work.Scratch), ScratchPerTask: int64(c.Work.ScratchPerTask),
 		TaskSeconds: c.Work.TaskSeconds, KindsOff: c.Work.KindsOff, DiskStop: c.Storage.DiskStop, Quota: int64(c.Storage.Quota),

@@ -20,6 +20,14 @@ var (
 		Code: "disk-full", Severity: health.High, Title: "The disk is full",
 		Text: "%d %% of the disk is used, so no new work is taken.", Remedy: "Free some space, or raise storage.diskStop if you must.",
 	}
+	driveLowered = &health.Warnable{
+		Code: "drive-throttled", Severity: health.Medium, Title: "A drive is used less than it could be",
+		Text: "%s: %s. It gets back what it had once it has been quiet.", Remedy: "kith drives tells its story; look at its cable and power, and test it with kith soak.",
+	}
+	driveFailing = &health.Warnable{
+		Code: "drive-failing", Severity: health.High, Title: "A drive is failing",
+		Text: "%s: %s. No new work is taken.", Remedy: "Save what is on it and replace it; kith drives tells its story.",
+	}
 	noBootstrap = &health.Warnable{
 		Code: "no-peers", Severity: health.Medium, Title: "No other node answers",
 		Text: "%s", Remedy: "Check the network and peers.bootstrap; kith id on another node prints its address.",

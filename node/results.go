@@ -69,7 +69,8 @@ func (s *submitting) Export(ctx context.Context, id, dir string) (api.Exported, 
 	if err != nil {
 		return api.Exported{}, err
 	}
-	out, err := Export(ctx, s.stores.blobs, st.Result, dir)
+	disk := s.node.drives.Passing(dir)
+	out, err := export(ctx, s.stores.blobs, st.Result, dir, func(w io.Writer) io.Writer { return disk.Writer(ctx, w) })
 	if errors.Is(err, errNotEmpty) {
 		return out, api.Refuse(api.CodeConflict, "name a new or empty folder", "%v", err)
 	}
@@ -81,6 +82,11 @@ var errNotEmpty = errors.New("the folder is not empty")
 // Export writes the files of a folder in a store below dir, which must be new or empty, and nowhere else. After an
 // error what was written so far stays.
 func Export(ctx context.Context, blobs storage.Blobs, root dag.CID, dir string) (api.Exported, error) {
+	return export(ctx, blobs, root, dir, func(w io.Writer) io.Writer { return w })
+}
+
+// export is Export with something between each file and its writer.
+func export(ctx context.Context, blobs storage.Blobs, root dag.CID, dir string, wrap func(io.Writer) io.Writer) (api.Exported, error) {
 	out := api.Exported{Dir: dir}
 	if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
 		return out, fmt.Errorf("%w: %s", errNotEmpty, dir)
@@ -104,7 +110,7 @@ func Export(ctx context.Context, blobs storage.Blobs, root dag.CID, dir string) 
 		if err != nil {
 			return err
 		}
-		_, err = io.Copy(f, r)
+		_, err = io.Copy(wrap(f), r)
 		if closeErr := f.Close(); err == nil {
 			err = closeErr
 		}

@@ -27,7 +27,7 @@ func (n *Node) openStores() (*stores, error) {
 	s := &stores{}
 	var err error
 	dir := filepath.Join(n.o.Home, blocksDir)
-	if s.badger, err = badgerstore.Open(dir, badgerstore.Options{Logger: n.log}); err != nil {
+	if s.badger, err = badgerstore.Open(dir, badgerstore.Options{Disk: n.drives.Device(dir), Logger: n.log}); err != nil {
 		return nil, damage("the block store", dir, err)
 	}
 	n.closing.add("block store", s.badger.Close)
@@ -40,7 +40,9 @@ func (n *Node) openStores() (*stores, error) {
 		if err := os.MkdirAll(path, 0o700); err != nil {
 			return nil, damage("the log", path, err)
 		}
-		log, err := eventlog.Open(path, eventlog.Options{SyncDelay: n.o.SyncDelay, Logger: n.log})
+		log, err := eventlog.Open(path, eventlog.Options{
+			SyncDelay: n.o.SyncDelay, Files: governedFiles{eventlog.Dir(path), n.drives.Device(path)}, Logger: n.log,
+		})
 		if err != nil {
 			return nil, damage("the log", path, err)
 		}

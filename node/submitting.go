@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"math"
@@ -247,7 +248,8 @@ func (s *submitting) read(ctx context.Context, im *api.Import, progress func(api
 			stop(err)
 		}
 	}()
-	tree, err := dag.AddTree(ctx, s.stores.blobs, path, dag.Options{Progress: func(files int, bytes int64) {
+	disk := s.node.drives.Passing(path)
+	tree, err := dag.AddTree(ctx, s.stores.blobs, path, dag.Options{Wrap: func(r io.Reader) io.Reader { return disk.Reader(ctx, r) }, Progress: func(files int, bytes int64) {
 		s.mu.Lock()
 		im.Files, im.Bytes, im.TotalBytes = int64(files), bytes, max(bytes, total.Load())
 		if total.Load() == 0 {

@@ -34,6 +34,7 @@ const (
 	Killed           Code = "killed"
 	Busy             Code = "busy"
 	DiskFull         Code = "disk-full"
+	DriveFailing     Code = "drive-failing"
 	NoBlockPath      Code = "no-block-path"
 	TaskFailed       Code = "task-failed"
 	TimeLimit        Code = "time-limit"
@@ -80,6 +81,7 @@ var reasons = map[Code]words{
 	Killed:           {"the kill switch is on", "kith resume, when you want work to run again"},
 	Busy:             {"all task slots are taken", "nothing to do"},
 	DiskFull:         {"the disk is too full for new work", "free some space, or lower the quota"},
+	DriveFailing:     {"the drive of this node is failing", "save what is on it, replace it, and see kith drives"},
 	NoBlockPath:      {"there is no way for the task's blocks: the two nodes cannot reach each other directly, and no depot helps", "make one of the two reachable (open its port at the router), or let a node that both reach be a depot: kith config set serve.depot=on there"},
 	TaskFailed:       {"the task ended with an error", "see the task's log"},
 	TimeLimit:        {"the task ran longer than its time limit", "make parts smaller or raise the limit"},

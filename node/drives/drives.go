@@ -178,13 +178,21 @@ func (k *Keeper) adopt(id string, r *record) *drive {
 	return d
 }
 
-// open returns the drive that holds a path.
+// open returns the drive that holds a path, and remembers that it does.
 func (k *Keeper) open(path string) (*drive, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if id, ok := k.paths[path]; ok {
 		return k.drives[id], nil
 	}
+	d, err := k.findLocked(path)
+	if err == nil {
+		k.paths[path] = d.Drive.ID
+	}
+	return d, err
+}
+
+func (k *Keeper) findLocked(path string) (*drive, error) {
 	found, err := k.o.Of(path)
 	if err != nil {
 		return nil, err
@@ -197,7 +205,6 @@ func (k *Keeper) open(path string) (*drive, error) {
 		k.log.Info("A drive is in use", slog.String("drive", found.Title()), slog.String("kind", string(found.Kind)), slog.String("holds", path), slog.String("grade", string(d.State.Grade)))
 	}
 	d.Drive = found
-	k.paths[path] = found.ID
 	return d, nil
 }
 
@@ -207,6 +214,17 @@ func (k *Keeper) Device(path string) *governor.Device {
 	d, err := k.open(path)
 	if err != nil {
 		k.log.Warn("A drive cannot be told; its use is not limited", slog.String("path", path), slog.Any("error", err))
+		return nil
+	}
+	return d.device
+}
+
+// Passing is Device for a path of the moment: an input or a result somewhere, which nobody watches.
+func (k *Keeper) Passing(path string) *governor.Device {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	d, err := k.findLocked(path)
+	if err != nil {
 		return nil
 	}
 	return d.device
