@@ -140,7 +140,7 @@ func (n *Node) Serve(ctx context.Context) (err error) {
 	for _, p := range n.parts(l, stop) {
 		sup.Add(p)
 	}
-	n.api.Attach(api.Ports{Jobs: l.submits, Submitter: l.submits, Results: l.submits, Records: n, Judge: n, Catalogue: n, Switch: n, Grader: n.grader, Settings: n.settings})
+	n.api.Attach(api.Ports{Jobs: l.submits, Submitter: l.submits, Results: l.submits, Records: n, Judge: n, Catalogue: n, Switch: n, Grader: n.grader, Drives: driveOps{n.drives, n.o.Home}, Settings: n.settings})
 	n.log.Info("Node is ready", slog.Any("node", n.self), slog.Duration("took", time.Since(n.started)))
 	debug.FreeOSMemory() // opening needs more than running
 
@@ -252,7 +252,7 @@ func (n *Node) limits() owner.Limits {
 	c := n.settings.Get()
 	slots, drive := n.drives.Jobs(n.o.Home)
 	return owner.Limits{
-		Drive: drive,
+		Drive:  drive,
 		Donate: c.Work.Donate.Bool(), Slots: max(min(c.Work.Slots, slots), 1),
 		Memory: int64(c.Work.Memory), MemoryPerTask: int64(c.Work.MemoryPerTask),
 		Scratch: int64(c.Work.Scratch), ScratchPerTask: int64(c.Work.ScratchPerTask),

@@ -15,6 +15,7 @@ import (
 	"testing/fstest"
 	"time"
 
+	"kith/bench/disk"
 	"kith/node/api"
 	"kith/node/api/client"
 	"kith/node/config"
@@ -26,6 +27,9 @@ import (
 func TestMain(m *testing.M) {
 	if len(os.Args) == 2 && os.Args[1] == RunnerArg { // tasks run in this very binary
 		os.Exit(Runner())
+	}
+	if len(os.Args) == 2 && os.Args[1] == disk.ChildArg {
+		os.Exit(disk.Main())
 	}
 	os.Exit(m.Run())
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -28,9 +29,10 @@ const SoakDir = ".kith-soak"
 type SoakOptions struct {
 	Dir     string
 	Minutes float64          // of working time, all runs of it together; default 30
-	Size    int64            // of its file; default 256 MiB, and a twentieth of what is free at most
+	Size    int64            // of its file; default 256 MiB, less for a short test, and a twentieth of what is free at most
 	Limits  governor.Limits  // of the drive; a quarter of them is used. Zero: those of a drive nobody has graded
 	Fresh   bool             // begin anew though a test was begun
+	Hard    bool             // without the ceilings in bytes a second that spare the drive; for tests
 	Health  func() SMART     // asked every few minutes; nil: nobody
 	Tell    func(SoakReport) // called about once a second; may be nil
 	// Open opens the test's file and keeps what is in it; for tests. Space tells the bytes free.
@@ -83,7 +85,9 @@ const (
 	soakUsual    = 256 << 20
 	soakKeep     = 10 * time.Second // between two notes of the state
 	soakHealth   = 5 * time.Minute
-	soakShare    = 4 // of the drive's limits: one of so many
+	soakShare    = 4        // of the drive's limits: one of so many
+	soakReads    = 32 << 20 // bytes a second at most, whatever the drive could
+	soakWrites   = 4 << 20  // as much: half an hour writes 7 GB, which no drive minds
 	maxSoakErrs  = 20
 	soakStall    = time.Second
 	soakSlowdown = 3.0 // times as slow at the end as at the beginning is throttling
@@ -91,8 +95,13 @@ const (
 	maxMedians   = 20_000
 )
 
-// ErrSoakDone: there is nothing left to do; begin anew with Fresh.
-var ErrSoakDone = errors.New("the soak test is finished")
+// gentle is a ceiling in bytes a second.
+func (o SoakOptions) gentle(most int64) int64 {
+	if o.Hard {
+		return math.MaxInt64
+	}
+	return most
+}
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -210,7 +219,9 @@ func beginSoak(o SoakOptions) (*soak, error) {
 		return nil, fmt.Errorf("soak test: %w", err)
 	}
 	l := o.Limits
-	l.ReadBytes, l.WriteBytes, l.Burst = max(l.ReadBytes/soakShare, chunk), max(l.WriteBytes/soakShare, chunk), chunk
+	l.ReadBytes = max(min(l.ReadBytes/soakShare, o.gentle(soakReads)), chunk)
+	l.WriteBytes = max(min(l.WriteBytes/soakShare, o.gentle(soakWrites)), chunk)
+	l.Burst = chunk
 	l.ReadOps, l.WriteOps, l.Queue = max(l.ReadOps/soakShare, 5), max(l.WriteOps/soakShare, 5), 1
 	s.device = governor.NewDevice(o.Dir, l, nil)
 	return s, nil
@@ -222,8 +233,8 @@ func newSoak(o SoakOptions) (soakState, error) {
 		return soakState{}, fmt.Errorf("free space: %w", err)
 	}
 	size := o.Size
-	if size <= 0 {
-		size = soakUsual
+	if size <= 0 { // a fifth of the time for the first round
+		size = min(soakUsual, max(int64(o.Minutes*60*soakWrites/5), 4*chunk))
 	}
 	size = min(size, free/20) / chunk * chunk
 	if size < 4*chunk {

@@ -20,7 +20,7 @@ const moment = 0.005 // minutes
 // soakInRAM is a short test over a file in memory; its notes are real files.
 func soakInRAM(t *testing.T, r *ram) SoakOptions {
 	return SoakOptions{
-		Dir: t.TempDir(), Minutes: moment, Size: 4 << 20,
+		Dir: t.TempDir(), Minutes: moment, Size: 4 << 20, Hard: true,
 		Limits: governor.Limits{ReadBytes: math.MaxInt64, WriteBytes: math.MaxInt64, ReadOps: 1 << 30, WriteOps: 1 << 30},
 		Open:   func(string, int64) (File, bool, error) { return r, true, nil },
 		Space:  func(string) (int64, error) { return 1 << 40, nil },

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"syscall"
 
+	"kith/bench/disk"
 	"kith/node/api"
 	"kith/node/api/client"
 	"kith/node/config"
@@ -79,7 +80,7 @@ func exitCode(err error) int {
 			return exitRefused
 		}
 	case errors.As(err, &reason), errors.Is(err, lock.ErrTaken), errors.Is(err, config.ErrNoHistory),
-		errors.Is(err, storage.ErrFull), errors.Is(err, syscall.ENOSPC):
+		errors.Is(err, storage.ErrFull), errors.Is(err, syscall.ENOSPC), errors.Is(err, disk.ErrNoRoom), errors.Is(err, disk.ErrReadOnly):
 		return exitRefused
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, config.ErrUnknownKey), errors.Is(err, tasks.ErrUnknownKind), errors.Is(err, simnet.ErrUnknown):
 		return exitNotFound

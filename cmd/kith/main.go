@@ -15,6 +15,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"kith/bench/disk"
 	"kith/node"
 	"kith/node/api/client"
 	"kith/node/grading"
@@ -27,6 +28,9 @@ func main() {
 	}
 	if len(os.Args) > 1 && os.Args[1] == node.ProbeArg {
 		os.Exit(grading.Child(os.Args[2:], os.Stdout, os.Stderr))
+	}
+	if len(os.Args) == 2 && os.Args[1] == disk.ChildArg {
+		os.Exit(disk.Main())
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
@@ -50,6 +54,8 @@ type commands struct {
 	Page   pageCmd   `cmd:"" group:"node" help:"Print an address that opens this node's page in one browser."`
 	ID     idCmd     `cmd:"" group:"node" help:"Print this node's identity and addresses."`
 	Bench  benchCmd  `cmd:"" group:"node" help:"Measure this computer, part by part, and grade it."`
+	Drives drivesCmd `cmd:"" group:"node" help:"Show the drives: grade, limits, health, and what happened to them."`
+	Soak   soakCmd   `cmd:"" group:"node" help:"Test a drive gently for half an hour; its data stays untouched."`
 
 	Submit   submitCmd   `cmd:"" group:"jobs" help:"Submit a job: kinds joined by commas, and a file or folder."`
 	Jobs     jobsCmd     `cmd:"" group:"jobs" help:"List this node's jobs."`

@@ -26,7 +26,7 @@ const (
 
 // routes lists what the token opens.
 func (s *Server) routes() map[string]http.HandlerFunc {
-	return map[string]http.HandlerFunc{
+	routes := map[string]http.HandlerFunc{
 		"GET /api/v1/status":            func(w http.ResponseWriter, _ *http.Request) { s.reply(w, http.StatusOK, s.observer.Status()) },
 		"GET /api/v1/peers":             func(w http.ResponseWriter, _ *http.Request) { s.reply(w, http.StatusOK, list(s.observer.Peers())) },
 		"GET /api/v1/work/why":          func(w http.ResponseWriter, _ *http.Request) { s.reply(w, http.StatusOK, s.observer.Why()) },
@@ -70,6 +70,8 @@ func (s *Server) routes() map[string]http.HandlerFunc {
 		"POST /api/v1/config/undo": ask(s, func(p *Ports, _ *http.Request) (any, error) { return changed(p.Settings, p.Settings.Undo) }),
 		"POST /api/v1/config/redo": ask(s, func(p *Ports, _ *http.Request) (any, error) { return changed(p.Settings, p.Settings.Redo) }),
 	}
+	s.driveRoutes(routes)
+	return routes
 }
 
 // ask makes a handler that needs the attached ports and answers with one JSON value.

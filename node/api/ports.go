@@ -87,5 +87,6 @@ type Ports struct {
 	Catalogue Catalogue
 	Switch    Switch
 	Grader    Grader
+	Drives    Drives
 	Settings  *config.Store
 }

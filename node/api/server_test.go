@@ -94,6 +94,18 @@ func (f *fake) Appeal(_ context.Context, node string) (Trust, error) {
 }
 func (f *fake) Replay(context.Context, string) (Replay, error) { return Replay{}, nil }
 func (f *fake) Kinds() []Kind                                  { return nil }
+func (f *fake) Drives(context.Context) (DriveList, error) {
+	return DriveList{Drives: []Drive{}, Blind: "not permitted"}, nil
+}
+
+func (f *fake) MeasureDrive(_ context.Context, id string) (Drive, error) { return Drive{ID: id}, nil }
+
+func (f *fake) ForgetDrive(_ context.Context, id string) (Drive, error) { return Drive{ID: id}, nil }
+
+func (f *fake) SoakedDrive(_ context.Context, dir string) (Drive, error) {
+	return Drive{InUse: []string{dir}}, nil
+}
+
 func (f *fake) SetOwner(_ context.Context, state string) (Owner, error) {
 	f.owner.Store(state)
 	return Owner{State: state}, nil
@@ -112,7 +124,7 @@ func serve(t *testing.T) (*Server, *fake) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Attach(Ports{Jobs: f, Submitter: f, Results: f, Records: f, Judge: f, Catalogue: f, Switch: f, Grader: f, Settings: store})
+	s.Attach(Ports{Jobs: f, Submitter: f, Results: f, Records: f, Judge: f, Catalogue: f, Switch: f, Grader: f, Drives: f, Settings: store})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); _ = s.Serve(ctx) }()

@@ -26,7 +26,8 @@ const FileName = "drives.json"
 // Pace of the watch.
 const (
 	decideEvery = 10 * time.Second
-	askEvery    = time.Hour        // for SMART
+	askEvery    = time.Hour // for SMART
+	askHot      = 6 * time.Minute
 	askFirst    = time.Minute      // after the start
 	saveEvery   = 10 * time.Minute // though nothing changed: what was counted
 	keptReasons = 200              // decisions of one drive
@@ -244,7 +245,9 @@ func (d *drive) report() disk.Report {
 
 // gradeLocked sets grade and limits by what is known.
 func (k *Keeper) gradeLocked(d *drive, now time.Time) {
-	state, out := governor.Regrade(d.State, now, d.report().Governed())
+	known := d.report().Governed()
+	known.Hot = "" // that passes: a signal lowers the limits while it lasts
+	state, out := governor.Regrade(d.State, now, known)
 	k.applyLocked(d, state, out)
 }
 

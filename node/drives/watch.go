@@ -111,11 +111,23 @@ func (k *Keeper) Serve(ctx context.Context) error {
 		case <-ask.C:
 			go func() { k.AskAll(ctx); answers <- struct{}{} }()
 		case <-answers:
-			ask.Reset(askEvery)
+			ask.Reset(k.nextAsk())
 		case <-save.C:
 			k.saved(k.save())
 		}
 	}
+}
+
+// nextAsk is when to ask for health again: sooner while a drive is hot.
+func (k *Keeper) nextAsk() time.Duration {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, d := range k.drives {
+		if d.SMART.Hot != "" {
+			return askHot
+		}
+	}
+	return askEvery
 }
 
 func (k *Keeper) deaf(err error) {

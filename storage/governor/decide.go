@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -113,7 +114,7 @@ func Regrade(s State, now time.Time, d Drive) (State, []Decision) {
 	if !changed {
 		return s, nil // the same in other words
 	}
-	return s, []Decision{{now, Regraded, fmt.Sprintf("graded %s: %s", g, why[0]), g, s.Level, before, s.Limits()}}
+	return s, []Decision{{now, Regraded, fmt.Sprintf("graded %s: %s", g, strings.Join(why, "; ")), g, s.Level, before, s.Limits()}}
 }
 
 // near reports whether two limits differ by less than a tenth: two measurements always differ a little.

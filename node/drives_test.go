@@ -1,0 +1,74 @@
+package node
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"kith/bench/disk"
+	"kith/node/api"
+	"kith/node/api/client"
+	"kith/node/lock"
+	"kith/storage/governor"
+	"kith/tasks"
+)
+
+// TestDrives: a running node shows the drive of its data folder, counts what it reads and writes there, takes no work
+// while it fails, and says so.
+func TestDrives(t *testing.T) {
+	r := start(t, t.TempDir(), nil)
+	list, err := r.api.Drives(t.Context())
+	if err != nil || len(list.Drives) != 1 {
+		t.Fatalf("%+v %v", list, err)
+	}
+	d := list.Drives[0]
+	if d.Stats.WrittenBytes == 0 || len(d.InUse) < 3 || d.Limits.WriteBytes == 0 || len(d.Decisions) == 0 {
+		t.Errorf("%+v", d)
+	}
+	if _, err := r.api.SoakedDrive(t.Context(), t.TempDir()); err == nil || !strings.Contains(err.Error(), "no soak test") {
+		t.Errorf("no soak test: %v", err)
+	}
+	var told *client.Error
+	if _, err := r.api.ForgetDrive(t.Context(), "nosuchdrive"); !errors.As(err, &told) || told.Code != api.CodeNotFound {
+		t.Errorf("no such drive: %v", err)
+	}
+	if err := r.drives.Tell(d.ID, governor.IOError, "sector 5"); err != nil {
+		t.Fatal(err)
+	}
+	r.watchDrives()
+	if s, err := r.api.Status(t.Context()); err != nil || !has(s.Health, "drive-throttled", "sector 5") {
+		t.Errorf("%+v %v", s.Health, err)
+	}
+	r.drives.Measured(disk.Report{Drive: drive(t, r), SMART: disk.SMART{Verdict: disk.Dying, Why: []string{"SMART status"}}})
+	r.watchDrives()
+	s, err := r.api.Status(t.Context())
+	if err != nil || !has(s.Health, "drive-failing", "SMART status") || len(s.Work.Why) == 0 || s.Work.Why[0].Code != tasks.DriveFailing {
+		t.Errorf("%+v, %+v, %v", s.Health, s.Work.Why, err)
+	}
+	if got, err := r.api.ForgetDrive(t.Context(), d.ID[:6]); err != nil || got.Level != 0 {
+		t.Errorf("%+v %v", got, err)
+	}
+	if _, _, err := OfflineDrives(r.home, slog.New(slog.NewTextHandler(io.Discard, nil))); !errors.Is(err, lock.ErrTaken) {
+		t.Errorf("opened beside a node that runs: %v", err)
+	}
+}
+
+func drive(t *testing.T, r *running) disk.Drive {
+	t.Helper()
+	d, err := disk.Of(r.home)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func has(list []api.Problem, code, text string) bool {
+	for _, p := range list {
+		if p.Code == code && strings.Contains(p.Text, text) {
+			return true
+		}
+	}
+	return false
+}
