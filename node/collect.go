@@ -6,11 +6,14 @@ import (
 	"iter"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
 	"kith/storage/dag"
 	"kith/storage/gc"
+	"kith/storage/quota"
+	"kith/tasks/submit"
 )
 
 // Pace of the collector.
@@ -52,6 +55,11 @@ func (n *Node) collect(ctx context.Context) error {
 
 // Collect deletes the blocks that no job needs any more, except those that came since the collection before.
 func (n *Node) Collect(ctx context.Context) (gc.Report, error) {
+	return n.collectWith(ctx, gc.Options{}, n.settings.Get().Storage.KeepResults)
+}
+
+// collectWith is Collect with results kept for so many days, or with a report of what would go alone.
+func (n *Node) collectWith(ctx context.Context, o gc.Options, keepDays int) (gc.Report, error) {
 	l := n.live.Load()
 	if l == nil {
 		return gc.Report{}, errNotOpen
@@ -64,8 +72,9 @@ func (n *Node) Collect(ctx context.Context) (gc.Report, error) {
 		}
 	}
 	before = min(before, l.submits.oldestImport())
-	r, err := gc.Run(ctx, l.stores.blobs, n.pins(ctx, l), gc.Options{Before: before, Dir: filepath.Join(n.o.Home, scratchDir)})
-	if err != nil {
+	o.Before, o.Dir = before, filepath.Join(n.o.Home, scratchDir)
+	r, err := gc.Run(ctx, l.stores.blobs, n.pins(ctx, l, keepDays), o)
+	if err != nil || o.DryRun {
 		return r, err
 	}
 	if err := l.stores.kv.Set(ctx, markKey, []byte(strconv.FormatUint(r.Mark, 10))); err != nil {
@@ -82,9 +91,9 @@ func (n *Node) Collect(ctx context.Context) (gc.Report, error) {
 var errNotOpen = errors.New("the node is not open yet")
 
 // pins yields every root that must stay: what the two sides of the work name, but for results that are too old.
-func (n *Node) pins(ctx context.Context, l *live) iter.Seq2[dag.CID, error] {
+func (n *Node) pins(ctx context.Context, l *live, keepDays int) iter.Seq2[dag.CID, error] {
 	return func(yield func(dag.CID, error) bool) {
-		expired, err := l.submits.expired(ctx)
+		expired, err := l.submits.expired(ctx, keepDays)
 		if err != nil {
 			yield(dag.CID{}, err)
 			return
@@ -114,13 +123,17 @@ func (n *Node) pins(ctx context.Context, l *live) iter.Seq2[dag.CID, error] {
 }
 
 // expired counts, by root, what jobs pin that have ended: their specs, through which their inputs hang, and their results
-// once they are older than the owner keeps them. The log keeps the words of a spec.
-func (s *submitting) expired(ctx context.Context) (map[dag.CID]int, error) {
+// once they are older than the owner keeps them, or more than storage.results allows. The log keeps the words of a spec.
+func (s *submitting) expired(ctx context.Context, keepDays int) (map[dag.CID]int, error) {
 	list, err := s.driver.Jobs(ctx)
 	if err != nil {
 		return nil, err
 	}
-	keep := time.Duration(s.node.settings.Get().Storage.KeepResults) * 24 * time.Hour
+	keep := time.Duration(keepDays) * 24 * time.Hour
+	tooMuch := map[string]bool{}
+	for _, it := range quota.Drop(s.results(list), int64(s.node.settings.Get().Storage.Results)) {
+		tooMuch[it.Name] = true
+	}
 	out := map[dag.CID]int{}
 	for i := range list {
 		st := &list[i]
@@ -128,9 +141,35 @@ func (s *submitting) expired(ctx context.Context) (map[dag.CID]int, error) {
 			continue
 		}
 		out[st.SpecRoot]++
-		if st.Result.Defined() && time.Since(time.UnixMilli(s.factsOf(st).Finished)) > keep {
+		if st.Result.Defined() && (tooMuch[st.ID.String()] || time.Since(time.UnixMilli(s.factsOf(st).Finished)) > keep) {
 			out[st.Result]++
 		}
 	}
 	return out, nil
+}
+
+// results lists the results of finished jobs by job; of one that is gone already the size is 0.
+func (s *submitting) results(list []submit.Status) (out []quota.Item) {
+	for i := range list {
+		st := &list[i]
+		if !st.Phase.Over() || !st.Result.Defined() {
+			continue
+		}
+		f := s.factsOf(st)
+		it := quota.Item{Name: st.ID.String(), At: time.UnixMilli(f.Finished)}
+		if ok, err := s.stores.blobs.Has(context.Background(), st.Result); err == nil && ok {
+			it.Bytes = f.ResultBytes
+		}
+		out = append(out, it)
+	}
+	return out
+}
+
+// resultItems lists the results that are still there.
+func (s *submitting) resultItems(ctx context.Context) ([]quota.Item, error) {
+	list, err := s.driver.Jobs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(s.results(list), func(it quota.Item) bool { return it.Bytes == 0 }), nil
 }

@@ -46,6 +46,16 @@ func ReadID(home string) (id tasks.NodeID, peer string, err error) {
 	return self.Node(), host.PeerText(p2p.ID(self.Node())), nil
 }
 
+// LogQuota is how many bytes the files of the node's own log may have together: half of storage.logs, the rest of which is
+// for what the node must not forget. 0, no limit, if the settings cannot be read.
+func LogQuota(home string) int64 {
+	s, err := config.Open(home)
+	if err != nil {
+		return 0
+	}
+	return int64(s.Get().Storage.Logs) / 2
+}
+
 // BootstrapSetting reads the addresses a data folder's settings name, none if they cannot be read.
 func BootstrapSetting(home string) []string {
 	s, err := config.Open(home)

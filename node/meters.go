@@ -2,6 +2,8 @@ package node
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"runtime"
 	"sync"
 	"time"
@@ -9,6 +11,7 @@ import (
 	"kith/node/api"
 	"kith/node/meter"
 	"kith/node/owner"
+	"kith/storage/quota"
 )
 
 const (
@@ -24,6 +27,7 @@ type meters struct {
 	traffic func() (in, out int64)
 	now     api.Meters
 	disk    owner.Disk
+	kinds   map[quota.Kind]int64
 	taken   time.Time
 	use     meter.Use
 	folder  time.Time
@@ -56,8 +60,12 @@ func (m *meters) sample() {
 	traffic := m.traffic
 	m.mu.Unlock()
 	var used int64
+	var kinds map[quota.Kind]int64
 	if walk {
-		used = meter.FolderSize(m.home)
+		kinds = usedByKind(m.home)
+		for _, n := range kinds {
+			used += n
+		}
 	}
 	use, disk := meter.Now(), meterDisk(m.home)
 	var in, out int64
@@ -67,7 +75,7 @@ func (m *meters) sample() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if walk {
-		m.now.DiskUsedBytes, m.folder = used, time.Now()
+		m.now.DiskUsedBytes, m.kinds, m.folder = used, kinds, time.Now()
 	}
 	if gone := time.Since(m.taken); gone >= meterEvery/2 {
 		m.now.CPUPercent = float64(int64(1000*(use.CPU-m.use.CPU).Seconds()/gone.Seconds())) / 10
@@ -81,11 +89,37 @@ func (m *meters) sample() {
 	m.now.MemoryBytes, m.now.DiskFreeBytes, m.now.DiskTotalBytes = use.Memory, disk.Free, disk.Total
 }
 
+// walk adds up the data folder now, and returns its bytes.
+func (m *meters) walk() int64 {
+	m.mu.Lock()
+	m.folder = time.Time{}
+	m.mu.Unlock()
+	m.sample()
+	return m.read().DiskUsedBytes
+}
+
 // space is the disk of the data folder, not older than a sample.
 func (m *meters) space() owner.Disk {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.disk
+}
+
+// byKind is what the data folder holds by kind, not older than a minute.
+func (m *meters) byKind() map[quota.Kind]int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.kinds
+}
+
+// usedByKind adds up a data folder by kind of data.
+func usedByKind(home string) map[quota.Kind]int64 {
+	out := map[quota.Kind]int64{}
+	entries, _ := os.ReadDir(home)
+	for _, e := range entries {
+		out[quota.Of(e.Name())] += meter.FolderSize(filepath.Join(home, e.Name()))
+	}
+	return out
 }
 
 // read returns the last sample.

@@ -47,6 +47,7 @@ type Node struct {
 	health   *health.Tracker
 	owner    *owner.Owner
 	drives   *drives.Keeper
+	space    *space
 	api      *api.Server
 	meters   *meters
 	grader   *grader
@@ -100,6 +101,9 @@ func New(o Options) (_ *Node, err error) {
 		return nil, err
 	}
 	n.closing.add("drives", n.drives.Close)
+	if n.space, err = openSpace(o.Home); err != nil {
+		return nil, err
+	}
 	n.meters = newMeters(o.Home)
 	n.owner, err = owner.Open(o.Home, n.limits, n.meters.space)
 	if errors.Is(err, owner.ErrDamaged) {
@@ -140,7 +144,7 @@ func (n *Node) Serve(ctx context.Context) (err error) {
 	for _, p := range n.parts(l, stop) {
 		sup.Add(p)
 	}
-	n.api.Attach(api.Ports{Jobs: l.submits, Submitter: l.submits, Results: l.submits, Records: n, Judge: n, Catalogue: n, Switch: n, Grader: n.grader, Drives: driveOps{n.drives, n.o.Home}, Settings: n.settings})
+	n.api.Attach(api.Ports{Jobs: l.submits, Submitter: l.submits, Results: l.submits, Records: n, Judge: n, Catalogue: n, Switch: n, Grader: n.grader, Drives: driveOps{n.drives, n.o.Home}, Space: n, Settings: n.settings})
 	n.log.Info("Node is ready", slog.Any("node", n.self), slog.Duration("took", time.Since(n.started)))
 	debug.FreeOSMemory() // opening needs more than running
 
@@ -250,13 +254,13 @@ func (n *Node) follow(now config.Config) {
 // limits are the owner's caps as they stand.
 func (n *Node) limits() owner.Limits {
 	c := n.settings.Get()
-	slots, drive := n.drives.Jobs(n.o.Home)
+	slots, refuse := n.diskAllows(c)
 	return owner.Limits{
-		Drive:  drive,
+		Refuse: refuse,
 		Donate: c.Work.Donate.Bool(), Slots: max(min(c.Work.Slots, slots), 1),
 		Memory: int64(c.Work.Memory), MemoryPerTask: int64(c.Work.MemoryPerTask),
 		Scratch: int64(c.Work.Scratch), ScratchPerTask: int64(c.Work.ScratchPerTask),
-		TaskSeconds: c.Work.TaskSeconds, KindsOff: c.Work.KindsOff, DiskStop: c.Storage.DiskStop, Quota: int64(c.Storage.Quota),
+		TaskSeconds: c.Work.TaskSeconds, KindsOff: c.Work.KindsOff, DiskStop: n.space.diskStop(c), Quota: n.space.quota(c),
 	}
 }
 

@@ -20,6 +20,14 @@ var (
 		Code: "disk-full", Severity: health.High, Title: "The disk is full",
 		Text: "%d %% of the disk is used, so no new work is taken.", Remedy: "Free some space, or raise storage.diskStop if you must.",
 	}
+	guardOff = &health.Warnable{
+		Code: "disk-guard-off", Severity: health.Medium, Title: "The disk guard is off",
+		Text: "You switched it off until %s: work is taken however full the disk is.", Remedy: "kith space --override off switches it on again.",
+	}
+	overQuota = &health.Warnable{
+		Code: "over-quota", Severity: health.Medium, Title: "More data than allowed",
+		Text: "The %s take %d MB, %d MB are allowed, so no new work is taken.", Remedy: "kith space says what would go, or raise the setting.",
+	}
 	driveLowered = &health.Warnable{
 		Code: "drive-throttled", Severity: health.Medium, Title: "A drive is used less than it could be",
 		Text: "%s: %s. It gets back what it had once it has been quiet.", Remedy: "kith drives tells its story; look at its cable and power, and test it with kith soak.",

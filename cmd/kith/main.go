@@ -55,6 +55,7 @@ type commands struct {
 	ID     idCmd     `cmd:"" group:"node" help:"Print this node's identity and addresses."`
 	Bench  benchCmd  `cmd:"" group:"node" help:"Measure this computer, part by part, and grade it."`
 	Drives drivesCmd `cmd:"" group:"node" help:"Show the drives: grade, limits, health, and what happened to them."`
+	Space  spaceCmd  `cmd:"" group:"node" help:"Show what fills the disk and what would go; free it, or let work go on."`
 	Soak   soakCmd   `cmd:"" group:"node" help:"Test a drive gently for half an hour; its data stays untouched."`
 
 	Submit   submitCmd   `cmd:"" group:"jobs" help:"Submit a job: kinds joined by commas, and a file or folder."`

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"kith/node"
+	"kith/node/logfile"
 	"kith/ui"
 )
 
@@ -45,7 +46,10 @@ func (c runCmd) Run(a *app) error {
 	if c.LogJSON {
 		handler = slog.NewJSONHandler(a.stderr, options)
 	}
-	log := slog.New(handler)
+	// What scrolls by is kept too, a file a day.
+	kept := logfile.New(a.cli.Home, logfile.Options{Most: func() int64 { return node.LogQuota(a.cli.Home) }})
+	defer func() { _ = kept.Close() }()
+	log := slog.New(slog.NewMultiHandler(handler, slog.NewTextHandler(kept, options)))
 	slog.SetDefault(log) // libraries log there
 	n, err := node.New(node.Options{
 		Home: a.cli.Home, Page: ui.Files(), Overrides: c.overrides(a.cli.Home), SyncDelay: c.SyncDelay, Logger: log, Level: level,

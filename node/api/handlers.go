@@ -71,6 +71,7 @@ func (s *Server) routes() map[string]http.HandlerFunc {
 		"POST /api/v1/config/redo": ask(s, func(p *Ports, _ *http.Request) (any, error) { return changed(p.Settings, p.Settings.Redo) }),
 	}
 	s.driveRoutes(routes)
+	s.spaceRoutes(routes)
 	return routes
 }
 

@@ -88,5 +88,6 @@ type Ports struct {
 	Switch    Switch
 	Grader    Grader
 	Drives    Drives
+	Space     Space
 	Settings  *config.Store
 }

@@ -25,6 +25,7 @@ import (
 	"kith/node/config"
 	"kith/node/grading"
 	"kith/storage"
+	"kith/storage/quota"
 	"kith/tasks"
 	"kith/tasks/wire"
 )
@@ -98,6 +99,11 @@ func (f *fake) Drives(context.Context) (DriveList, error) {
 	return DriveList{Drives: []Drive{}, Blind: "not permitted"}, nil
 }
 
+func (f *fake) Space(context.Context) (SpaceReport, error) { return SpaceReport{}, nil }
+func (f *fake) FreeSpace(_ context.Context, k []quota.Kind) (Freed, error) {
+	return Freed{Kinds: []KindFreed{{Kind: k[0]}}}, nil
+}
+func (f *fake) Override(context.Context, time.Duration) error            { return nil }
 func (f *fake) MeasureDrive(_ context.Context, id string) (Drive, error) { return Drive{ID: id}, nil }
 
 func (f *fake) ForgetDrive(_ context.Context, id string) (Drive, error) { return Drive{ID: id}, nil }
@@ -124,7 +130,7 @@ func serve(t *testing.T) (*Server, *fake) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Attach(Ports{Jobs: f, Submitter: f, Results: f, Records: f, Judge: f, Catalogue: f, Switch: f, Grader: f, Drives: f, Settings: store})
+	s.Attach(Ports{Jobs: f, Submitter: f, Results: f, Records: f, Judge: f, Catalogue: f, Switch: f, Grader: f, Drives: f, Space: f, Settings: store})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); _ = s.Serve(ctx) }()

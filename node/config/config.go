@@ -83,6 +83,10 @@ type Work struct {
 // Storage is the node's data on disk.
 type Storage struct {
 	Quota       Size `json:"quota,omitzero" doc:"disk space for blocks, results and logs" min:"64MiB" max:"1000TiB" live:"yes"`
+	Blocks      Size `json:"blocks,omitzero" doc:"disk space for the blocks of jobs, own and foreign, within storage.quota" min:"64MiB" max:"1000TiB" live:"yes"`
+	Results     Size `json:"results,omitzero" doc:"disk space for results of own finished jobs; the oldest go first" min:"1MiB" max:"1000TiB" live:"yes"`
+	Logs        Size `json:"logs,omitzero" doc:"disk space for logs; the oldest files of what the node writes about itself go first" min:"8MiB" max:"1TiB" live:"yes"`
+	Models      Size `json:"models,omitzero" doc:"disk space for fetched models" min:"1MiB" max:"1000TiB" live:"yes"`
 	DiskAlert   int  `json:"diskAlert,omitzero" doc:"warn when this share of the disk is used, in percent" min:"10" max:"99" live:"yes"`
 	DiskStop    int  `json:"diskStop,omitzero" doc:"take no new work when this share of the disk is used, in percent" min:"10" max:"100" live:"yes"`
 	KeepResults int  `json:"keepResults,omitzero" doc:"days to keep the blocks of finished jobs" min:"1" max:"3650" live:"yes"`
@@ -115,7 +119,7 @@ func Defaults() Config {
 			Donate: On, Slots: runtime.NumCPU(),
 			MemoryPerTask: 1 << 30, Memory: 4 << 30, ScratchPerTask: 2 << 30, Scratch: 16 << 30, TaskSeconds: 3600,
 		},
-		Storage: Storage{Quota: 20 << 30, DiskAlert: 80, DiskStop: 90, KeepResults: 30},
+		Storage: Storage{Quota: 20 << 30, Blocks: 16 << 30, Results: 8 << 30, Logs: 2 << 30, Models: 8 << 30, DiskAlert: 80, DiskStop: 90, KeepResults: 30},
 		Grade:   Grade{Auto: On, Days: 30, Idle: 10, Weights: bench.DefaultWeights().Text()},
 		Log:     Log{Level: "info"},
 	}

@@ -48,10 +48,10 @@ type Limits struct {
 	Scratch        int64 // bytes, all tasks together
 	ScratchPerTask int64
 	TaskSeconds    int
-	KindsOff       []string // names; a trailing * matches any ending
-	DiskStop       int      // percent of the disk at which no new work is taken
-	Quota          int64    // bytes of the data folder at which no new work is taken; 0: none
-	Drive          string   // why the drive of the data folder takes no new work; empty: it does
+	KindsOff       []string      // names; a trailing * matches any ending
+	DiskStop       int           // percent of the disk at which no new work is taken
+	Quota          int64         // bytes of the data folder at which no new work is taken; 0: none
+	Refuse         *tasks.Reason // why the drive or the space of the data folder allows no new work; nil: they do
 }
 
 // Disk is how full the disk of the data folder is, in bytes, and how much of it the folder itself uses.
@@ -175,8 +175,8 @@ func (o *Owner) blockedLocked(l Limits) *tasks.Reason {
 		return because(tasks.KindOff, "work.donate is off")
 	}
 	switch d := o.disk(); {
-	case l.Drive != "":
-		return because(tasks.DriveFailing, "%.200s", l.Drive)
+	case l.Refuse != nil:
+		return l.Refuse
 	case d.Total > 0 && d.UsedPercent() >= l.DiskStop:
 		return because(tasks.DiskFull, "%d %% used, no new work from %d %%", d.UsedPercent(), l.DiskStop)
 	case l.Quota > 0 && d.Own >= l.Quota:
