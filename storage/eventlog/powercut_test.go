@@ -34,6 +34,11 @@ func init() { moreChildren[powerEnv] = powerChild }
 type watched struct {
 	eventlog.Files
 	dir, notes string
+	names      *sync.Mutex
+}
+
+func watch(dir string) watched {
+	return watched{eventlog.Dir(dir), dir, dir + ".notes", new(sync.Mutex)}
 }
 
 func inodeOf(path string) (uint64, error) {
@@ -76,6 +81,11 @@ func (w watched) Append(name string) (eventlog.File, error) {
 		return nil, err
 	}
 	n := info.Size()
+	if n == 0 { // the number may have been another file's
+		if err := w.note(name); err != nil {
+			return nil, err
+		}
+	}
 	return &watchedFile{File: f, note: filepath.Join(w.notes, strconv.FormatUint(ino, 10)), size: n}, nil
 }
 
@@ -87,11 +97,13 @@ func (w watched) Truncate(name string, size int64) error {
 }
 
 func (w watched) SyncDir() error {
-	if err := w.Files.SyncDir(); err != nil {
+	w.names.Lock()
+	defer w.names.Unlock()
+	list, err := w.List() // those that come meanwhile are not synced
+	if err != nil {
 		return err
 	}
-	list, err := w.List()
-	if err != nil {
+	if err := w.Files.SyncDir(); err != nil {
 		return err
 	}
 	data, err := json.Marshal(list)
@@ -132,13 +144,12 @@ func (f *watchedFile) Sync() error {
 // powerChild appends records under load, snapshots now and then, and tells each durable record and its hash, until it is
 // killed.
 func powerChild(dir string) error {
-	l, err := eventlog.Open(dir, eventlog.Options{SegmentSize: 20_000, Files: watched{eventlog.Dir(dir), dir, dir + ".notes"}})
+	l, err := eventlog.Open(dir, eventlog.Options{SegmentSize: 20_000, Files: watch(dir)})
 	if err != nil {
 		return err
 	}
 	out := bufio.NewWriter(os.Stdout)
 	var mu sync.Mutex
-	told := 0
 	var wg sync.WaitGroup
 	for i := range 4 {
 		wg.Go(func() {
@@ -151,13 +162,14 @@ func powerChild(dir string) error {
 				l.Append(make([]byte, rng.IntN(3000)), false, nil) // nobody waits for this one
 				done := make(chan struct{})
 				l.Append(rec, true, func(seq uint64, err error) {
-					if err == nil {
-						mu.Lock()
-						fmt.Fprintf(out, "%d %d\n", seq, hashOf(rec))
-						out.Flush()
-						told++
-						mu.Unlock()
+					if err != nil {
+						fmt.Fprintln(os.Stderr, "child:", err)
+						os.Exit(1)
 					}
+					mu.Lock()
+					fmt.Fprintf(out, "%d %d\n", seq, hashOf(rec))
+					out.Flush()
+					mu.Unlock()
 					close(done)
 				})
 				<-done
@@ -233,7 +245,7 @@ func cutPower(t *testing.T, dir string, rng *rand.Rand) {
 // TestPowerCuts: a process under write load is killed over and over, and each time its unsynced writes are lost in part.
 // Nothing it was told is durable is lost. KITH_POWER_CUTS says how often; make power-cut does it hundreds of times.
 func TestPowerCuts(t *testing.T) {
-	rounds := 12
+	rounds := 8
 	if testing.Short() {
 		rounds = 4
 	}
@@ -255,10 +267,11 @@ func TestPowerCuts(t *testing.T) {
 		out, err := cmd.StdoutPipe()
 		must(t, err)
 		must(t, cmd.Start())
-		lines, after := bufio.NewScanner(out), 1+rng.IntN(150)
+		lines, after, killed := bufio.NewScanner(out), 1+rng.IntN(150), false
 		for n := 0; lines.Scan(); n++ {
 			if n == after {
 				must(t, cmd.Process.Kill())
+				killed = true
 			}
 			seq, hash, ok := strings.Cut(lines.Text(), " ")
 			s, errS := strconv.ParseUint(seq, 10, 64)
@@ -268,7 +281,9 @@ func TestPowerCuts(t *testing.T) {
 				all++
 			}
 		}
-		cmd.Wait()
+		if err := cmd.Wait(); !killed {
+			t.Fatalf("round %d: the child ended by itself: %v", round, err)
+		}
 		cutPower(t, dir, rng)
 		l, err := eventlog.Open(dir, quiet(eventlog.Options{SegmentSize: 20_000}))
 		if err != nil {
@@ -310,9 +325,9 @@ func TestPowerCuts(t *testing.T) {
 		entries, err := os.ReadDir(dir)
 		must(t, err)
 		for _, e := range entries {
-			must(t, watched{eventlog.Dir(dir), dir, dir + ".notes"}.note(e.Name()))
+			must(t, watch(dir).note(e.Name()))
 		}
-		must(t, watched{eventlog.Dir(dir), dir, dir + ".notes"}.SyncDir())
+		must(t, watch(dir).SyncDir())
 	}
 	t.Logf("%d durable records over %d cuts, %d unfinished ends dropped, none lost", all, rounds, lostTails)
 }
