@@ -205,7 +205,7 @@ func (g *grader) run(ctx context.Context, r grading.Request, progress func(gradi
 	if err != nil {
 		return fmt.Errorf("find this program's own file: %w", err)
 	}
-	o := grading.Options{Exe: exe, Args: []string{ProbeArg}, Program: Version, Dir: g.node.o.Home}
+	o := grading.Options{Exe: exe, Args: []string{ProbeArg}, Program: Version, Dir: g.node.o.Home, Studied: g.node.drives.Measured}
 	if p := g.node.settings.Get().Grade.Python; p != "" {
 		o.Python = []string{p}
 	}
