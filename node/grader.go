@@ -266,7 +266,7 @@ func (g *grader) Serve(ctx context.Context) error {
 		}
 		cfg := g.node.settings.Get().Grade
 		if !g.consider(cfg.Auto.Bool(), hardware, time.Duration(cfg.Days)*24*time.Hour) ||
-			time.Since(idleSince) < time.Duration(cfg.Idle)*time.Minute || time.Now().Before(notBefore) {
+			time.Since(idleSince) < time.Duration(cfg.Idle)*time.Minute || time.Now().Before(notBefore) || grading.Busy() {
 			continue
 		}
 		if err := g.quietly(ctx); err != nil && ctx.Err() == nil {

@@ -110,8 +110,8 @@ func (l *Log) trim(now time.Time) {
 	l.Spans = append([]Span(nil), l.Spans[drop:]...)
 }
 
-// Device says what the log amounts to at a moment, the run that goes on included.
-func (l *Log) Device(now time.Time) bench.Device {
+// Device says what the log amounts to at a moment. alive tells that the last run goes on; else its end was as it says.
+func (l *Log) Device(now time.Time, alive bool) bench.Device {
 	d := bench.Device{Part: bench.Uptime, Name: "uptime", Measurements: []bench.Measurement{}}
 	since := max(l.First, now.Add(-Window).UnixMilli())
 	whole := now.UnixMilli() - since
@@ -119,17 +119,20 @@ func (l *Log) Device(now time.Time) bench.Device {
 	var crashes, restarts int
 	recent := now.Add(-Recent).UnixMilli()
 	for i, s := range l.Spans {
-		running := i == len(l.Spans)-1
+		last := i == len(l.Spans)-1
 		from, to := max(s.Start, since), s.Alive
-		if running && !s.Clean {
+		if last && alive {
 			to = max(to, now.UnixMilli())
 		}
 		ran += max(0, to-from)
-		if !running && s.Alive >= recent {
+		if s.Alive < recent || last && alive {
+			continue
+		}
+		if !last {
 			restarts++
-			if !s.Clean {
-				crashes++
-			}
+		}
+		if !s.Clean {
+			crashes++
 		}
 	}
 	share := bench.Begin(bench.Availability, bench.Ratio, fmt.Sprintf("share of the last %d days", Window/(24*time.Hour)))

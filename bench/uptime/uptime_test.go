@@ -29,7 +29,7 @@ func TestDevice(t *testing.T) {
 		{"an old crash does not count", Log{First: ago(20 * day), Spans: []Span{{Start: ago(20 * day), Alive: ago(10 * day)}, {Start: ago(10 * day), Alive: ago(0)}}}, 1, 0, 0},
 	}
 	for _, tt := range tests {
-		d := tt.log.Device(now)
+		d := tt.log.Device(now, true)
 		m, _ := d.Get(bench.Availability)
 		if tt.share < 0 && m.Graded() || tt.share >= 0 && (!m.Graded() || math.Abs(m.Value-tt.share) > 1e-6) {
 			t.Errorf("%s: %+v, want %v", tt.name, m, tt.share)
@@ -57,11 +57,22 @@ func TestLife(t *testing.T) {
 	l.Begin(now.Add(-5 * time.Hour))
 	l.End(now.Add(-time.Hour))
 	l.Begin(now)
-	d := l.Device(now)
+	d := l.Device(now, true)
 	m, _ := d.Get(bench.Availability)
 	c, _ := d.Get(bench.Crashes)
 	if math.Abs(m.Value-0.8) > 1e-6 || c.Value != 1 {
 		t.Errorf("available %v with %v crashes, want 0.8 and 1", m.Value, c.Value)
+	}
+}
+
+func TestKilledAndNotStartedAgain(t *testing.T) {
+	l := Log{First: ago(10 * time.Hour), Spans: []Span{{Start: ago(10 * time.Hour), Alive: ago(5 * time.Hour)}}}
+	d := l.Device(now, false)
+	m, _ := d.Get(bench.Availability)
+	c, _ := d.Get(bench.Crashes)
+	r, _ := d.Get("restarts")
+	if math.Abs(m.Value-0.5) > 1e-6 || c.Value != 1 || r.Value != 0 {
+		t.Errorf("available %v, %v crashes, %v restarts; want 0.5, 1 and 0", m.Value, c.Value, r.Value)
 	}
 }
 
@@ -70,7 +81,7 @@ func TestClockSetBack(t *testing.T) {
 	l.Begin(now.Add(24 * time.Hour))
 	l.Alive(now.Add(25 * time.Hour))
 	l.Begin(now)
-	d := l.Device(now.Add(time.Hour))
+	d := l.Device(now.Add(time.Hour), true)
 	if m, _ := d.Get(bench.Availability); m.Graded() && (m.Value < 0 || m.Value > 1) {
 		t.Errorf("got %+v", m)
 	}
@@ -112,7 +123,7 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		l.Begin(now)
-		for _, m := range l.Device(now.Add(time.Hour)).Measurements {
+		for _, m := range l.Device(now.Add(time.Hour), true).Measurements {
 			if m.Graded() && (m.Value < 0 || math.IsNaN(m.Value) || m.Name == bench.Availability && m.Value > 1) {
 				t.Errorf("%+v", m)
 			}

@@ -35,6 +35,7 @@ func (a *app) status(w io.Writer, s api.Status) {
 		{"network", s.Network + fmt.Sprintf(", %d peers, reachability %s", s.Peers, s.Reachability)},
 		{"state", state},
 		{"uptime", durationText(millis(s.UptimeMillis)) + ", version " + s.Version + " on " + s.Platform},
+		{"grade", gradeText(s.Grade)},
 		{"sandbox", fmt.Sprintf("%s, grade %d: %s", s.Sandbox.Engine, s.Sandbox.Grade, s.Sandbox.Words)},
 		{"uses", fmt.Sprintf("%.0f %% of a core, %s memory, %s/s in, %s/s out, %s disk (%s free)", s.Meters.CPUPercent, bytesText(s.Meters.MemoryBytes),
 			bytesText(s.Meters.InPerSecond), bytesText(s.Meters.OutPerSecond), bytesText(s.Meters.DiskUsedBytes), bytesText(s.Meters.DiskFreeBytes))},
@@ -69,6 +70,18 @@ func (a *app) status(w io.Writer, s api.Status) {
 			fmt.Fprintf(w, "  %s: %s. %s %s\n", mark, p.Title, p.Text, p.Remedy)
 		}
 	}
+}
+
+func gradeText(g api.Grade) string {
+	switch {
+	case g.Running:
+		return "is being measured"
+	case g.At == 0:
+		return "ungraded; kith bench measures this computer"
+	case g.Ungraded != "":
+		return "ungraded: " + g.Ungraded
+	}
+	return fmt.Sprintf("%.1f of 100, band %d of 10, class %s, measured %s; kith bench --show explains it", g.Score, g.Band, g.Class, timeText(g.At))
 }
 
 func reasons(w io.Writer, title string, list []api.Reason) {

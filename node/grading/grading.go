@@ -330,6 +330,9 @@ func Hardware(ctx context.Context) string {
 	return hex.EncodeToString(h.Sum(nil)[:8])
 }
 
+// Busy reports whether other programs keep this machine busy right now, where the system tells.
+func Busy() bool { return loadNote() != "" }
+
 // loadNote says that others keep this machine busy, where the system tells.
 func loadNote() string {
 	data, err := os.ReadFile("/proc/loadavg")

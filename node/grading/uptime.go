@@ -62,9 +62,7 @@ func LastLife(home string) bench.Device {
 	if len(l.log.Spans) == 0 {
 		return bench.Failed(bench.Uptime, "uptime", errors.New("no node ever ran in this data folder"))
 	}
-	at := time.UnixMilli(l.log.Spans[len(l.log.Spans)-1].Alive)
-	l.log.End(at) // the run is over, however it ended
-	return l.log.Device(time.Now())
+	return l.log.Device(time.Now(), false)
 }
 
 // Serve notes now and then that the node lives, until ctx ends.
@@ -99,7 +97,7 @@ func (l *Life) Close() error {
 func (l *Life) Device() bench.Device {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.log.Device(time.Now())
+	return l.log.Device(time.Now(), true)
 }
 
 // save writes the log. Losing the last minute to a power cut is what the log can bear.
