@@ -96,8 +96,15 @@ func TestValuesForPeople(t *testing.T) {
 		u    bench.Unit
 		want string
 	}{
-		{1.27e11, bench.FLOPS, "127 GFLOP/s"}, {3.98e9, bench.ByteRate, "3.98 GB/s"}, {39_081, bench.PerSecond, "39.1 k/s"}, {1.65e-4, bench.Seconds, "165 µs"},
-		{0, bench.Seconds, "0 s"}, {0.5, bench.Ratio, "50.0 %"}, {-5, bench.Celsius, "-5 °C"}, {999.9, bench.Hertz, "1 kHz"}, {3, bench.Count, "3"},
+		{1.27e11, bench.FLOPS, "127 GFLOP/s"},
+		{3.98e9, bench.ByteRate, "3.98 GB/s"},
+		{39_081, bench.PerSecond, "39.1 k/s"},
+		{1.65e-4, bench.Seconds, "165 µs"},
+		{0, bench.Seconds, "0 s"},
+		{0.5, bench.Ratio, "50.0 %"},
+		{-5, bench.Celsius, "-5 °C"},
+		{999.9, bench.Hertz, "1 kHz"},
+		{3, bench.Count, "3"},
 	} {
 		if got := valueText(tt.v, tt.u); got != tt.want {
 			t.Errorf("%v %s: %q, want %q", tt.v, tt.u, got, tt.want)
