@@ -4,6 +4,7 @@ import (
 	"context"
 	"os/exec"
 	"slices"
+	"time"
 
 	"kith/bench"
 	"kith/bench/disk"
@@ -18,5 +19,11 @@ func (m *measuring) drives(ctx context.Context, _ budget) []bench.Device {
 	if m.o.Studied != nil && ctx.Err() == nil {
 		m.o.Studied(r)
 	}
-	return []bench.Device{r.Device()}
+	d := r.Device()
+	for i := range d.Measurements {
+		if d.Measurements[i].At <= 0 { // not measured
+			d.Measurements[i].At = time.Now().UnixMilli()
+		}
+	}
+	return []bench.Device{d}
 }

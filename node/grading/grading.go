@@ -135,14 +135,21 @@ func Measure(ctx context.Context, o Options, r Request, progress func(Progress))
 	}
 	m := &measuring{o: o, r: r, progress: progress, p: &p}
 	m.whole()
-	// Drives and network first, while nothing is warm; the processor last, because it heats what is measured next.
-	m.part(timed, bench.Network, m.network)
-	m.part(timed, bench.Drive, m.drives)
-	m.part(timed, bench.GPU, m.cards)
-	m.part(timed, bench.Memory, m.memory)
-	m.processor(timed)
-	m.part(timed, bench.Uptime, m.uptime)
-	p.Replace(nil, nil) // in order
+	if r.Mode == bench.Full { // the processor last, because it heats what is measured next
+		m.part(timed, bench.Network, m.network)
+		m.part(timed, bench.Drive, m.drives)
+		m.part(timed, bench.GPU, m.cards)
+		m.part(timed, bench.Memory, m.memory)
+		m.processor(timed)
+	} else { // first that without which there is no grade, if the time is not enough
+		m.part(timed, bench.Memory, m.memory)
+		m.processor(timed)
+		m.part(timed, bench.Drive, m.drives)
+		m.part(timed, bench.Network, m.network)
+		m.part(timed, bench.GPU, m.cards)
+	}
+	m.part(ctx, bench.Uptime, m.uptime) // takes no time
+	p.Replace(nil, nil)                 // in order
 	p.At, p.TookMillis = time.Now().UnixMilli(), time.Since(begun).Milliseconds()
 	if ctx.Err() != nil {
 		return p, fmt.Errorf("interrupted: %w", context.Cause(ctx))

@@ -260,8 +260,14 @@ func TestDriveReportIsHeard(t *testing.T) {
 	var heard []disk.Report
 	o.Studied = func(r disk.Report) { heard = append(heard, r) }
 	p, err := Measure(t.Context(), o, Request{Parts: []bench.Part{bench.Drive}}, nil)
-	if err != nil || len(heard) != 1 || len(p.Of(bench.Drive)) != 1 {
-		t.Errorf("got %+v, heard %+v, %v", p, heard, err)
+	if err != nil || len(p.Of(bench.Drive)) != 1 {
+		t.Fatalf("got %+v, %v", p, err)
+	}
+	d := p.Of(bench.Drive)[0]
+	m, _ := d.Get(bench.SeqRead)
+	over := !m.Graded() && strings.Contains(m.Ungraded, "were over") // a machine too busy to measure in time
+	if d.Name == "" || m.At <= 0 || len(heard) != 1 && !over {
+		t.Errorf("got %+v, heard %+v", d, heard)
 	}
 }
 
