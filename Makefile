@@ -58,9 +58,9 @@ bench: bin/kith ## the numbers, each beside its reference
 	$(GO) run ./cmd/bench -kith ./bin/kith $(ARGS)
 
 # Kith's own measurements beside the tools people trust. Installs what is missing on Debian and Ubuntu, when run as root.
-bench-hardware: ## OpenBLAS, STREAM and iperf3 beside kith bench (quiet machines only)
-	@command -v iperf3 >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
-		apt-get install -y -qq --no-install-recommends iperf3 gcc libc6-dev libgomp1 >/dev/null; } || echo 'not installed: iperf3'
+bench-hardware: ## OpenBLAS, STREAM, fio and iperf3 beside kith bench (quiet machines only)
+	@command -v iperf3 >/dev/null && command -v fio >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+		apt-get install -y -qq --no-install-recommends iperf3 fio gcc libc6-dev libgomp1 >/dev/null; } || echo 'not installed: iperf3, fio'
 	@[ -x bin/hardware-python/bin/python ] || { python3 -m venv bin/hardware-python && \
 		bin/hardware-python/bin/pip install --quiet numpy==2.2.6 threadpoolctl==3.6.0; } || echo 'not installed: numpy'
 	$(GO) run ./cmd/hardware $(ARGS)

@@ -1,5 +1,5 @@
 // Command hardware holds what kith bench measures against the tools that people trust, on this machine, one after the
-// other: OpenBLAS, STREAM, iperf3. Each row of its table says how far apart the two are, what was promised, and, where
+// other: OpenBLAS, STREAM, fio, iperf3. Each row of its table says how far apart the two are, what was promised, and, where
 // that was not kept, why. It is not quick, and means something only on a quiet machine.
 package main
 
@@ -57,8 +57,7 @@ type subject struct {
 	run  func(ctx context.Context, dir string, d time.Duration) ([]row, error)
 }
 
-// Drives, held against fio, have a place of their own in this list.
-var subjects = []subject{{"cpu", processor}, {"memory", streams}, {"network", transfer}, {"twice", twice}}
+var subjects = []subject{{"cpu", processor}, {"memory", streams}, {"drive", drives}, {"network", transfer}, {"twice", twice}}
 
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == probeArg {
@@ -74,11 +73,12 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("hardware", flag.ExitOnError)
-	only := flags.String("only", "", "subjects, separated by commas: cpu,memory,network,twice")
+	only := flags.String("only", "", "subjects, separated by commas: cpu,memory,drive,network,twice")
 	asJSON := flags.Bool("json", false, "print JSON")
 	d := flags.Duration("time", 3*time.Second, "for each figure")
+	at := flags.String("dir", "", "folder on the drive to measure; default: the system's folder for temporary files")
 	_ = flags.Parse(args)
-	dir, err := os.MkdirTemp("", "kith-hardware")
+	dir, err := os.MkdirTemp(*at, "kith-hardware")
 	if err != nil {
 		return err
 	}
