@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -59,6 +60,19 @@ func TestConformance(t *testing.T) {
 		})
 	})
 	t.Run("Disk", func(t *testing.T) { storagetest.Disk(t, open) })
+}
+
+// TestPowerCut: Badger syncs its tables and its manifest; value logs and memtables wait for Sync. KITH_POWER_CUTS says how
+// often; make power-cut does it hundreds of times.
+func TestPowerCut(t *testing.T) {
+	rounds := 6
+	if testing.Short() {
+		rounds = 2
+	}
+	if n, err := strconv.Atoi(os.Getenv("KITH_POWER_CUTS")); err == nil {
+		rounds = n
+	}
+	storagetest.PowerCut(t, open, rounds, "*.vlog", "*.mem")
 }
 
 func TestSecondOpenIsRefused(t *testing.T) {

@@ -25,6 +25,7 @@ func Main(m *testing.M, open Opener) {
 		fmt.Fprintln(os.Stderr, "child:", child(dir, open))
 		os.Exit(1)
 	}
+	serveOthers(open)
 	os.Exit(m.Run())
 }
 
