@@ -27,7 +27,7 @@ var (
 )
 
 const (
-	gradeLook  = 20 * time.Second       // between two looks whether to measure
+	gradeLook  = time.Minute            // between two looks whether to measure
 	gradeWatch = 250 * time.Millisecond // between two looks whether this computer is needed, while it is measured by itself
 	gradeRetry = time.Hour              // after a measurement that failed
 )
@@ -41,6 +41,8 @@ type grader struct {
 
 	// sleeping tells whether nobody needs this computer: no task, no job, no user. Tests replace it.
 	sleeping func() bool
+	// busy tells whether other programs keep this computer busy. Tests replace it.
+	busy func() bool
 	// measure is grading.Measure. Tests replace it.
 	measure func(context.Context, grading.Options, grading.Request, func(grading.Progress)) (bench.Profile, error)
 
@@ -54,7 +56,7 @@ type grader struct {
 
 // openGrader reads what was measured before. Nothing about it can keep a node from starting.
 func (n *Node) openGrader() *grader {
-	g := &grader{node: n, log: n.log, measure: grading.Measure}
+	g := &grader{node: n, log: n.log, measure: grading.Measure, busy: grading.Busy}
 	g.sleeping = g.nobodyHere
 	var err error
 	if g.now, g.before, err = grading.Load(n.o.Home); err != nil {
@@ -266,7 +268,7 @@ func (g *grader) Serve(ctx context.Context) error {
 		}
 		cfg := g.node.settings.Get().Grade
 		if !g.consider(cfg.Auto.Bool(), hardware, time.Duration(cfg.Days)*24*time.Hour) ||
-			time.Since(idleSince) < time.Duration(cfg.Idle)*time.Minute || time.Now().Before(notBefore) || grading.Busy() {
+			time.Since(idleSince) < time.Duration(cfg.Idle)*time.Minute || time.Now().Before(notBefore) || g.busy() {
 			continue
 		}
 		if err := g.quietly(ctx); err != nil && ctx.Err() == nil {

@@ -3,12 +3,16 @@ package node
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"kith/bench"
 	"kith/node/api"
+	"kith/node/config"
 	"kith/node/grading"
 	"kith/p2p"
 	"kith/tasks"
@@ -182,6 +186,67 @@ func TestMeasuringYields(t *testing.T) {
 	if err := r.grader.quietly(t.Context()); !errors.Is(err, errNeeded) {
 		t.Errorf("got %v, want %v", err, errNeeded)
 	}
+}
+
+// TestSchedule lets months pass: the machine is measured once nobody has needed it for a while, not while it is busy, and
+// again when the grade has aged.
+func TestSchedule(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		home := t.TempDir()
+		settings, err := config.Open(home)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := &Node{o: Options{Home: home}, log: slog.New(slog.DiscardHandler), settings: settings}
+		var runs int
+		var asleep, busy, broken atomic.Bool
+		asleep.Store(true)
+		busy.Store(true)
+		hardware := grading.Hardware(t.Context())
+		g := &grader{node: n, log: n.log, sleeping: asleep.Load, busy: busy.Load, measure: func(context.Context, grading.Options, grading.Request, func(grading.Progress)) (bench.Profile, error) {
+			runs++
+			if broken.Load() {
+				return bench.Profile{}, errors.New("the probe broke")
+			}
+			p := middling(1e12)
+			p.Hardware = hardware
+			return p, nil
+		}}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); _ = g.Serve(ctx) }()
+		after := func(d time.Duration, want int, what string) {
+			t.Helper()
+			time.Sleep(d)
+			synctest.Wait()
+			if runs != want {
+				t.Errorf("%s: measured %d times, want %d", what, runs, want)
+			}
+		}
+		after(time.Hour, 0, "other programs need the machine")
+		busy.Store(false)
+		asleep.Store(false)
+		after(time.Hour, 0, "its owner uses it")
+		asleep.Store(true)
+		after(9*time.Minute, 0, "idle, but not for long")
+		broken.Store(true)
+		after(2*time.Minute, 1, "idle for ten minutes")
+		after(30*time.Minute, 1, "soon after a failure")
+		broken.Store(false)
+		after(2*time.Hour, 2, "later")
+		after(29*24*time.Hour, 2, "while the grade is fresh")
+		after(2*24*time.Hour, 3, "when it has aged")
+		g.mu.Lock()
+		g.now.Hardware = "another machine"
+		g.mu.Unlock()
+		after(time.Hour, 4, "when the hardware has changed")
+		if _, err := settings.Set(map[string]string{"grade.auto": "off"}); err != nil {
+			t.Fatal(err)
+		}
+		after(60*24*time.Hour, 4, "when its owner wants none of it")
+		cancel()
+		<-done
+	})
 }
 
 func TestNobodyHere(t *testing.T) {

@@ -114,3 +114,36 @@ func TestValuesForPeople(t *testing.T) {
 		t.Errorf("bars: %q", got)
 	}
 }
+
+func TestBenchOfARunningNode(t *testing.T) {
+	_, n, _ := world(t, 1)
+	var r grading.Report
+	if err := json.Unmarshal([]byte(must(t, n, "bench", "memory,network", "uptime", "--json")), &r); err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range []bench.Part{bench.Memory, bench.Network, bench.Uptime} {
+		list := r.Profile.Of(part)
+		if len(list) != 1 || len(list[0].Measurements) == 0 {
+			t.Errorf("%s: %+v", part, list)
+			continue
+		}
+		for _, m := range list[0].Measurements {
+			if m.Graded() == (m.Ungraded != "") || m.At == 0 {
+				t.Errorf("%s: %+v", part, m)
+			}
+		}
+	}
+	if r.Grade.Ungraded == "" || r.Grade.Band != 0 {
+		t.Errorf("without the processor the grade is %+v", r.Grade)
+	}
+	// What was measured is kept, and shown again with nothing measured.
+	var again grading.Report
+	if err := json.Unmarshal([]byte(must(t, n, "bench", "--show", "--json")), &again); err != nil || again.Profile.At != r.Profile.At {
+		t.Errorf("shown again: %v, %+v", err, again.Profile)
+	}
+	if out := must(t, n, "status"); !strings.Contains(out, "ungraded: cpu") {
+		t.Errorf("the status does not tell the grade: %s", out)
+	}
+	must(t, n, "kill")
+	exits(t, n, exitRefused, "kith resume", "bench", "memory")
+}
