@@ -31,6 +31,7 @@ type child struct {
 	group  *cgroup.Group // nil if there are none
 	cores  int64
 	oom    bool // the kernel ended it for its memory; set before done is closed
+	held   holding
 
 	mu    sync.Mutex
 	cause error // why it was killed; nil if it was not

@@ -67,6 +67,7 @@ type Process struct {
 	refill  *time.Timer
 
 	starting sync.WaitGroup // starts in progress
+	caps     capper
 }
 
 var _ Engine = (*Process)(nil)
@@ -85,7 +86,7 @@ func NewProcess(o Options) (*Process, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	return &Process{opts: o, log: o.Logger, plain: o.Without&LayerNamespaces != 0 || !canIsolate, cannot: o.Without, grade: tasks.GradeProcess, live: map[*child]bool{}}, nil
+	return &Process{opts: o, log: o.Logger, plain: o.Without&LayerNamespaces != 0 || !canIsolate, cannot: o.Without, grade: tasks.GradeProcess, live: map[*child]bool{}, caps: capper{log: o.Logger}}, nil
 }
 
 // Name implements Engine.
@@ -256,6 +257,9 @@ func (e *Process) starter(starts <-chan func()) {
 		e.cannot |= LayerCaps
 	}
 	e.mu.Unlock()
+	if groups != nil {
+		e.caps.join(groups)
+	}
 	for {
 		if groups != nil && e.host == nil {
 			e.host = hostIn(groups)
@@ -403,6 +407,7 @@ func (e *Process) Close() error {
 	e.killAll(ErrClosed)
 	e.starting.Wait() // what was being started sees closed, or dies at birth
 	e.killAll(ErrClosed)
+	e.caps.close()
 	if starts != nil {
 		close(starts)
 		<-e.ended

@@ -58,7 +58,9 @@ func (r *runner) Run(ctx context.Context, w Work) (Result, error) {
 		}
 	}
 	r.used = true
+	r.engine.caps.begin(c, w.Op == OpRun)
 	res, err := c.work(ctx, r.dir, &w)
+	r.engine.caps.end(c)
 	if !reusable {
 		c.kill(ErrClosed)
 		c.gone(killLimit)
@@ -242,7 +244,7 @@ type watch struct {
 }
 
 func (c *child) watch(ctx context.Context, w *Work, began time.Time) *watch {
-	t := &watch{c: c, w: w, began: began, next: began.Add(measureEvery)}
+	t := &watch{c: c, w: w, began: began.Add(-c.stood()), next: began.Add(measureEvery)}
 	t.quit = func() bool { return true }
 	if ctx.Done() != nil {
 		t.quit = context.AfterFunc(ctx, func() { t.kill(context.Cause(ctx)) })
@@ -285,14 +287,17 @@ func (t *watch) tick() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !t.stopped {
-		left := millis(t.w.Limits.WallMillis) - time.Since(t.began)
+		left := millis(t.w.Limits.WallMillis) - t.ran()
 		t.timer.Reset(max(time.Millisecond, min(sampleEvery, left)))
 	}
 }
 
+// ran is how long the work has been running, not counted what it was stopped for.
+func (t *watch) ran() time.Duration { return time.Since(t.began) - t.c.stood() }
+
 func (t *watch) check() error {
 	l := &t.w.Limits
-	if d := time.Since(t.began); d >= millis(l.WallMillis) {
+	if t.ran() >= millis(l.WallMillis) {
 		return tasks.Because(tasks.TimeLimit, "%d ms", l.WallMillis)
 	}
 	u, ok := t.c.tree.usage(t.c.pid(), l.Processes)

@@ -25,6 +25,8 @@ var neutralDir = filepath.VolumeName(os.Getenv("SystemRoot")) + `\`
 type tree struct {
 	mu  sync.Mutex // guards job against use after close
 	job windows.Handle
+
+	stopped map[uint32]bool // processes that are suspended
 }
 
 func (t *tree) isolated() bool { return false }

@@ -15,3 +15,9 @@ type Limits struct {
 	Processes int64 // and threads
 	Cores     int64 // processors' worth of time, in every tenth of a second
 }
+
+// Sum are the ceilings of everything in a tree together. Zero sets none.
+type Sum struct {
+	Memory int64   // bytes, as in Limits
+	CPU    float64 // processors' worth of time: 0.5 is half of one, in every tenth of a second
+}

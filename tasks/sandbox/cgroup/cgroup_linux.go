@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -25,12 +26,17 @@ type Tree struct {
 	of     map[string]string
 	v2     map[string]bool // by controller
 	number atomic.Int64
+
+	mu     sync.Mutex
+	groups map[*Group]bool // that have a quota of their own
+	quota  int64           // of the whole tree, microseconds a period; 0: none
 }
 
 // Group is a group of processes. Its methods may be called by one goroutine at a time.
 type Group struct {
-	tree *Tree
-	name string
+	tree  *Tree
+	name  string
+	quota int64 // microseconds a period; guarded by the tree
 }
 
 // trees tells the folders of several trees of one process apart.
@@ -138,7 +144,6 @@ func (g *Group) Set(l Limits) error {
 	if l.Memory <= 0 || l.Processes <= 0 || l.Cores <= 0 {
 		return fmt.Errorf("control group: limits must be positive: %+v", l)
 	}
-	const period = 100_000 // microseconds
 	errs := []error{g.put("pids", "pids.max", l.Processes)}
 	if g.tree.v2["memory"] {
 		errs = append(errs, g.put("memory", "memory.max", l.Memory), ifThere(g.put("memory", "memory.swap.max", 0)),
@@ -146,23 +151,11 @@ func (g *Group) Set(l Limits) error {
 	} else {
 		errs = append(errs, g.memoryV1(l.Memory))
 	}
-	if g.tree.v2["cpu"] {
-		errs = append(errs, write(g.file("cpu", "cpu.max"), fmt.Sprintf("%d %d", l.Cores*period, period)))
-	} else {
-		errs = append(errs, g.put("cpu", "cpu.cfs_period_us", period), g.put("cpu", "cpu.cfs_quota_us", l.Cores*period))
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, g.tree.share(g, l.Cores*period))...)
 }
 
-// memoryV1 sets the limit of memory and that of memory with swap, which must never be the smaller.
 func (g *Group) memoryV1(most int64) error {
-	const memory, both = "memory.limit_in_bytes", "memory.memsw.limit_in_bytes"
-	first := g.put("memory", memory, most)
-	second := ifThere(g.put("memory", both, most))
-	if first != nil { // it was to rise above the other
-		first = g.put("memory", memory, most)
-	}
-	return errors.Join(first, second)
+	return memoryV1(filepath.Join(g.tree.of["memory"], g.name), most)
 }
 
 // OutOfMemory reports whether the kernel has ended a process of the group because of its memory limit.
@@ -185,6 +178,9 @@ func (g *Group) OutOfMemory() bool {
 
 // Close removes the group. Its processes must have ended, or be about to.
 func (g *Group) Close() error {
+	g.tree.mu.Lock()
+	delete(g.tree.groups, g)
+	g.tree.mu.Unlock()
 	var errs []error
 	for _, dir := range g.tree.dirs {
 		errs = append(errs, remove(filepath.Join(dir, g.name)))

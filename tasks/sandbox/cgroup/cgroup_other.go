@@ -19,6 +19,9 @@ func (*Tree) New() (*Group, error) { return nil, ErrUnavailable }
 // Close does nothing.
 func (*Tree) Close() error { return nil }
 
+// Limit returns ErrUnavailable.
+func (*Tree) Limit(Sum) error { return ErrUnavailable }
+
 // Add returns ErrUnavailable.
 func (*Group) Add(int) error { return ErrUnavailable }
 

@@ -1,0 +1,335 @@
+package sandbox
+
+import (
+	"cmp"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"kith/tasks"
+	"kith/tasks/sandbox/cgroup"
+)
+
+// Caps are the owner's ceilings for everything that an engine runs, together. A zero field sets none.
+//
+// Where the engine has control groups, the kernel keeps CPU and Memory, exactly. Else the engine keeps them by sampling:
+// it stops and continues the processes so that they get CPU on average, and ends the largest task when all of them hold
+// more than Memory. IO is kept by sampling everywhere, since only the sampled count holds both kinds of writes, through
+// the system's cache and past it: tasks may write faster for some milliseconds and are stopped until the average is right.
+type Caps struct {
+	CPU    float64 // processors' worth of time: 0.5 is half of one processor
+	Memory int64   // bytes
+	IO     int64   // bytes read from and written to disks, each second
+	// Halt stops the tasks of leases (OpRun) where they are, at once, until it is false again. They keep their memory, and
+	// their clock stands still. Work for this machine's own jobs (OpMerge, OpSplit) goes on.
+	Halt bool
+}
+
+// MinCapMemory is the least memory that Caps can leave: below it no runner could start.
+const MinCapMemory = 64 << 20
+
+// Timings of the caps.
+const (
+	paceEvery = 10 * time.Millisecond // while processor time or IO is kept by stopping
+	haltEvery = 50 * time.Millisecond // while tasks are halted, or memory is kept by sampling
+	credit    = 50 * time.Millisecond // of a rate that may be saved up
+)
+
+// Load is what an engine's processes have used since it was made.
+type Load struct {
+	CPU     time.Duration
+	IO      int64 // bytes read from and written to disks
+	Memory  int64 // bytes in use now
+	Working int   // works in progress
+	Lent    int   // of them, tasks of leases
+	Halted  bool  // the tasks of leases stand still
+	Exact   bool  // CPU and Memory are kept by the kernel
+}
+
+// SetCaps sets the ceilings, at once also for what runs. It is safe for concurrent use.
+func (e *Process) SetCaps(c Caps) {
+	if c.Memory > 0 {
+		c.Memory = max(c.Memory, MinCapMemory)
+	}
+	e.caps.set(c)
+}
+
+// Load samples what the engine's processes use. It is safe for concurrent use.
+func (e *Process) Load() Load { return e.caps.load() }
+
+// capper keeps the caps of an engine. The zero value keeps none. It has a goroutine only while there is something to
+// keep by sampling and something that runs.
+type capper struct {
+	log *slog.Logger
+
+	apply sync.Mutex // held while groups are written: the last caps win
+	mu    sync.Mutex
+	caps  Caps
+	tree  *cgroup.Tree      // nil: none
+	works map[*child]*taken // in progress
+	last  time.Time         // of the last step
+	cpu   allowance
+	io    allowance
+	used  Load // ended processes included
+	loop  bool // the goroutine runs
+	shut  bool
+	wg    sync.WaitGroup
+}
+
+// taken is one work in progress.
+type taken struct {
+	lent bool
+	seen usage // when last sampled
+	io   int64
+}
+
+// set takes new caps.
+func (k *capper) set(c Caps) {
+	k.apply.Lock()
+	defer k.apply.Unlock()
+	k.mu.Lock()
+	k.caps = c
+	tree := k.tree
+	k.mu.Unlock()
+	if tree != nil {
+		k.limit(tree, c)
+	}
+	k.step()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.startLocked()
+}
+
+// join hands over the control groups, once they are there.
+func (k *capper) join(tree *cgroup.Tree) {
+	k.apply.Lock()
+	defer k.apply.Unlock()
+	k.mu.Lock()
+	k.tree = tree
+	c := k.caps
+	k.mu.Unlock()
+	k.limit(tree, c)
+}
+
+// limit has the kernel keep what it can. Memory that is in use cannot be taken away by every kernel: what is over the
+// limit then is ended by sampling.
+func (k *capper) limit(tree *cgroup.Tree, c Caps) {
+	err := tree.Limit(cgroup.Sum{CPU: c.CPU, Memory: c.Memory})
+	for try := 0; err != nil && try < 20 && c.Memory > 0; try++ {
+		if !k.endLargest(c.Memory) {
+			break
+		}
+		time.Sleep(10 * time.Millisecond) // for the kernel to take the memory back
+		err = tree.Limit(cgroup.Sum{CPU: c.CPU, Memory: c.Memory})
+	}
+	if err != nil {
+		k.log.Warn("the kernel does not take the ceilings of all tasks", "error", err)
+	}
+}
+
+// begin notes a work in progress, end its end.
+func (k *capper) begin(c *child, lent bool) {
+	u, _ := c.tree.usage(c.pid(), 1<<20)
+	io := c.tree.io(c.pid())
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.works == nil {
+		k.works = map[*child]*taken{}
+	}
+	k.works[c] = &taken{lent: lent, seen: u, io: io}
+	k.startLocked()
+}
+
+func (k *capper) end(c *child) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if t := k.works[c]; t != nil {
+		k.sampleLocked(c, t)
+		delete(k.works, c)
+	}
+	c.hold(false)
+}
+
+// startLocked starts the goroutine if there is something for it to do.
+func (k *capper) startLocked() {
+	if !k.loop && !k.shut && k.everyLocked() > 0 {
+		k.loop, k.last = true, time.Now()
+		k.wg.Go(k.run)
+	}
+}
+
+// close ends the goroutine.
+func (k *capper) close() {
+	k.mu.Lock()
+	k.shut = true
+	k.mu.Unlock()
+	k.wg.Wait()
+}
+
+// everyLocked is the time between two samples; 0: none are needed.
+func (k *capper) everyLocked() time.Duration {
+	switch {
+	case len(k.works) == 0:
+		return 0
+	case k.caps.IO > 0, k.tree == nil && k.caps.CPU > 0:
+		return paceEvery
+	case k.caps.Halt, k.tree == nil && k.caps.Memory > 0:
+		return haltEvery
+	default:
+		return 0
+	}
+}
+
+func (k *capper) run() {
+	for {
+		k.mu.Lock()
+		every := k.everyLocked()
+		if k.shut || every == 0 {
+			k.loop = false
+			for c := range k.works {
+				c.hold(false)
+			}
+			k.mu.Unlock()
+			return
+		}
+		k.mu.Unlock()
+		time.Sleep(every)
+		k.step()
+	}
+}
+
+// step samples and brings the caps into effect.
+func (k *capper) step() {
+	k.mu.Lock()
+	now := time.Now()
+	gone := now.Sub(k.last)
+	k.last = now
+	before := k.used
+	var memory int64
+	for c, t := range k.works {
+		k.sampleLocked(c, t)
+		memory += max(0, t.seen.memory-c.base.memory)
+	}
+	over := false
+	if k.tree == nil {
+		over = k.cpu.spend(k.caps.CPU, (k.used.CPU - before.CPU).Seconds(), gone)
+	}
+	over = k.io.spend(float64(k.caps.IO), float64(k.used.IO-before.IO), gone) || over
+	for c, t := range k.works {
+		c.hold(over || k.caps.Halt && t.lent)
+	}
+	most := k.caps.Memory
+	full := k.tree == nil && most > 0 && memory > most
+	k.mu.Unlock()
+	if full {
+		k.endLargest(most)
+	}
+}
+
+// sampleLocked adds what a work has used since the last sample.
+func (k *capper) sampleLocked(c *child, t *taken) {
+	if u, ok := c.tree.usage(c.pid(), 1<<20); ok {
+		k.used.CPU += max(0, u.cpu-t.seen.cpu)
+		u.cpu = max(u.cpu, t.seen.cpu)
+		t.seen = u
+	}
+	if io := c.tree.io(c.pid()); io > t.io {
+		k.used.IO += io - t.io
+		t.io = io
+	}
+}
+
+// endLargest ends the task that holds most memory, if together they hold more than most. It reports whether it did.
+func (k *capper) endLargest(most int64) bool {
+	k.mu.Lock()
+	type holder struct {
+		c    *child
+		held int64
+	}
+	var list []holder
+	var sum int64
+	for c, t := range k.works {
+		k.sampleLocked(c, t)
+		list = append(list, holder{c, t.seen.memory})
+		sum += t.seen.memory
+	}
+	k.mu.Unlock()
+	if len(list) == 0 || sum <= most {
+		return false
+	}
+	largest := slices.MaxFunc(list, func(a, b holder) int { return cmp.Compare(a.held, b.held) })
+	largest.c.kill(tasks.Because(tasks.OverLimits, "the owner now gives %d MiB to all tasks together", most>>20))
+	return largest.c.gone(killLimit)
+}
+
+func (k *capper) load() Load {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	out := Load{Working: len(k.works), Exact: k.tree != nil}
+	for c, t := range k.works {
+		k.sampleLocked(c, t)
+		out.Memory += t.seen.memory
+		if t.lent {
+			out.Lent++
+		}
+	}
+	out.CPU, out.IO = k.used.CPU, k.used.IO
+	out.Halted = k.caps.Halt && out.Lent > 0
+	return out
+}
+
+// allowance keeps a rate on average: what is spent beyond it is a debt, during which nothing may run.
+type allowance struct{ left float64 }
+
+// spend takes what was used in the time gone and reports whether there is a debt. A rate of 0 forgives everything.
+func (a *allowance) spend(rate, used float64, gone time.Duration) bool {
+	if !(rate > 0) {
+		a.left = 0
+		return false
+	}
+	gone = min(max(gone, 0), time.Second) // the machine may have slept
+	a.left = min(a.left+rate*gone.Seconds(), rate*credit.Seconds()) - max(0, used)
+	return a.left < 0
+}
+
+// hold stops the whole tree of a runner, or lets it go on. Stopping what is stopped finds processes that were started or
+// continued meanwhile.
+func (c *child) hold(stop bool) {
+	c.held.mu.Lock()
+	defer c.held.mu.Unlock()
+	now := time.Now()
+	switch {
+	case stop:
+		if c.dead() {
+			return
+		}
+		c.tree.stop(c.cmd.Process)
+		if c.held.since.IsZero() {
+			c.held.since = now
+		}
+	case !c.held.since.IsZero():
+		c.held.total += now.Sub(c.held.since)
+		c.held.since = time.Time{}
+		if !c.dead() {
+			c.tree.cont(c.cmd.Process)
+		}
+	}
+}
+
+// holding is how long a runner has been stopped.
+type holding struct {
+	mu    sync.Mutex
+	since time.Time // zero: it is not
+	total time.Duration
+}
+
+// stood is how long the runner has been stopped so far.
+func (c *child) stood() time.Duration {
+	c.held.mu.Lock()
+	defer c.held.mu.Unlock()
+	if c.held.since.IsZero() {
+		return c.held.total
+	}
+	return c.held.total + time.Since(c.held.since)
+}
