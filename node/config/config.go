@@ -12,8 +12,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"kith/bench"
+	"kith/node/owner/hours"
 )
 
 // Version is the version of the file this program writes. It reads this one and older ones.
@@ -29,6 +31,9 @@ type Config struct {
 	Peers   Peers   `json:"peers,omitzero"`
 	API     API     `json:"api,omitzero"`
 	Work    Work    `json:"work,omitzero"`
+	InUse   InUse   `json:"inUse,omitzero"`
+	Pause   Pause   `json:"pause,omitzero"`
+	Stop    Stop    `json:"stop,omitzero"`
 	Storage Storage `json:"storage,omitzero"`
 	Grade   Grade   `json:"grade,omitzero"`
 	Log     Log     `json:"log,omitzero"`
@@ -73,11 +78,52 @@ type Work struct {
 	Donate         Switch   `json:"donate,omitzero" doc:"do tasks of other nodes" live:"yes"`
 	Slots          int      `json:"slots,omitzero" doc:"tasks that may run at the same time" min:"1" max:"256" live:"yes"`
 	MemoryPerTask  Size     `json:"memoryPerTask,omitzero" doc:"memory of one task at most" min:"16MiB" max:"1TiB" live:"yes"`
-	Memory         Size     `json:"memory,omitzero" doc:"memory of all tasks together" min:"16MiB" max:"16TiB" live:"yes"`
+	Memory         Size     `json:"memory,omitzero" doc:"memory of all tasks together" min:"64MiB" max:"16TiB" machine:"memory" live:"yes"`
 	ScratchPerTask Size     `json:"scratchPerTask,omitzero" doc:"scratch and output files of one task at most" min:"1MiB" max:"16TiB" live:"yes"`
-	Scratch        Size     `json:"scratch,omitzero" doc:"scratch and output files of all tasks together" min:"1MiB" max:"64TiB" live:"yes"`
+	Scratch        Size     `json:"scratch,omitzero" doc:"scratch and output files of all tasks together" min:"1MiB" max:"64TiB" machine:"disk" live:"yes"`
 	TaskSeconds    int      `json:"taskSeconds,omitzero" doc:"running time of one task at most, in seconds" min:"1" max:"604800" live:"yes"`
 	KindsOff       []string `json:"kindsOff,omitzero" doc:"kinds of work this node does not do; a trailing * switches a family off (etl.*)" form:"kind" live:"yes"`
+	CPU            int      `json:"cpu,omitzero" doc:"share of this computer's processors for all tasks together, in percent" min:"1" max:"100" live:"yes"`
+	Cores          int      `json:"cores,omitzero" doc:"processors' worth of time for all tasks together" min:"1" max:"1024" machine:"cores" live:"yes"`
+	VRAM           Size     `json:"vram,omitzero" doc:"graphics memory of all tasks together; tasks declare what they need" min:"64MiB" max:"16TiB" machine:"vram" live:"yes"`
+	IO             Rate     `json:"io,omitzero" doc:"what all tasks together read from and write to disks" min:"64KiB" live:"yes"`
+	Down           Rate     `json:"down,omitzero" doc:"what this node receives of inputs and results" min:"64KiB" live:"yes"`
+	Up             Rate     `json:"up,omitzero" doc:"what this node sends of inputs and results" min:"64KiB" live:"yes"`
+	Hours          []string `json:"hours,omitzero" doc:"when tasks may run, by this computer's clock; empty: always" form:"hours" live:"yes"`
+	Priority       string   `json:"priority,omitzero" doc:"whose tasks go first: mine-first those of the nodes in work.mine, which also are never passed over, and nothing for others while this node has jobs of its own to split or merge; community-first those of everybody else; balanced all in turn" choices:"balanced,mine-first,community-first" live:"yes"`
+	Mine           []string `json:"mine,omitzero" doc:"nodes whose jobs are my projects; kith id prints the name of a node" form:"node" live:"yes"`
+	GoalHours      int      `json:"goalHours,omitzero" doc:"hours a week this node wants to be ready for work; kith status shows how far it is. 0: no goal" min:"0" max:"168" live:"yes"`
+}
+
+// InUse is the most that tasks get while somebody uses this computer. What Work gives is never passed.
+type InUse struct {
+	CPU    int  `json:"cpu,omitzero" doc:"as work.cpu, while I use this computer" min:"1" max:"100" live:"yes"`
+	Cores  int  `json:"cores,omitzero" doc:"as work.cores, while I use this computer" min:"1" max:"1024" machine:"cores" live:"yes"`
+	Memory Size `json:"memory,omitzero" doc:"as work.memory, while I use this computer" min:"64MiB" max:"16TiB" machine:"memory" live:"yes"`
+	VRAM   Size `json:"vram,omitzero" doc:"as work.vram, while I use this computer" min:"64MiB" max:"16TiB" machine:"vram" live:"yes"`
+	IO     Rate `json:"io,omitzero" doc:"as work.io, while I use this computer" min:"64KiB" live:"yes"`
+	Down   Rate `json:"down,omitzero" doc:"as work.down, while I use this computer" min:"64KiB" live:"yes"`
+	Up     Rate `json:"up,omitzero" doc:"as work.up, while I use this computer" min:"64KiB" live:"yes"`
+}
+
+// Pause is what makes the node give way by itself.
+type Pause struct {
+	Active     string   `json:"active,omitzero" doc:"what to do while I use this computer: shrink to the caps of inUse, pause, or ignore it" choices:"shrink,pause,ignore" live:"yes"`
+	IdleAfter  Span     `json:"idleAfter,omitzero" doc:"time without keyboard and mouse after which I do not use this computer" min:"1s" max:"24h" live:"yes"`
+	FullScreen Switch   `json:"fullScreen,omitzero" doc:"pause while a program fills the screen: a film, a game, a talk" live:"yes"`
+	Programs   []string `json:"programs,omitzero" doc:"pause while one of these programs runs; names without folder, case does not matter" form:"program" live:"yes"`
+	Battery    Switch   `json:"battery,omitzero" doc:"pause while this computer runs on its battery" live:"yes"`
+	Metered    Switch   `json:"metered,omitzero" doc:"pause while the network is metered" live:"yes"`
+	Hot        int      `json:"hot,omitzero" doc:"pause at this temperature of the hottest sensor, in degrees Celsius, until it is ten lower" min:"40" max:"110" live:"yes"`
+	Busy       int      `json:"busy,omitzero" doc:"shrink when my own programs need this share of the processors, in percent; 100: never" min:"10" max:"100" live:"yes"`
+	HandBack   Span     `json:"handBack,omitzero" doc:"how long tasks stand still in a pause before they are handed back" min:"1s" max:"24h" live:"yes"`
+}
+
+// Stop is who else may stop this node.
+type Stop struct {
+	Stewards []string `json:"stewards,omitzero" doc:"nodes whose signatures can stop work in the whole network; empty: nobody can. kith id prints the name of a node" form:"node" live:"yes"`
+	Needed   int      `json:"needed,omitzero" doc:"how many of them must sign" min:"1" max:"32" live:"yes"`
+	Stale    Span     `json:"stale,omitzero" doc:"stop work when nothing signed by the stewards has come for so long; never: it does not matter" min:"1m" live:"yes"`
 }
 
 // Storage is the node's data on disk.
@@ -118,7 +164,14 @@ func Defaults() Config {
 		Work: Work{
 			Donate: On, Slots: runtime.NumCPU(),
 			MemoryPerTask: 1 << 30, Memory: 4 << 30, ScratchPerTask: 2 << 30, Scratch: 16 << 30, TaskSeconds: 3600,
+			CPU: 100, Cores: runtime.NumCPU(), VRAM: 16 << 40, IO: Unlimited, Down: Unlimited, Up: Unlimited, Priority: "balanced",
 		},
+		InUse: InUse{CPU: 25, Cores: runtime.NumCPU(), Memory: 2 << 30, VRAM: 16 << 40, IO: Unlimited, Down: Unlimited, Up: Unlimited},
+		Pause: Pause{
+			Active: "shrink", IdleAfter: Span(3 * time.Minute), FullScreen: On, Battery: On, Metered: On, Hot: 85, Busy: 50,
+			HandBack: Span(time.Minute),
+		},
+		Stop:    Stop{Needed: 2, Stale: Never},
 		Storage: Storage{Quota: 20 << 30, Blocks: 16 << 30, Results: 8 << 30, Logs: 2 << 30, Models: 8 << 30, DiskAlert: 80, DiskStop: 90, KeepResults: 30},
 		Grade:   Grade{Auto: On, Days: 30, Idle: 10, Weights: bench.DefaultWeights().Text()},
 		Log:     Log{Level: "info"},
@@ -167,11 +220,16 @@ func (c Config) Validate() error {
 		}
 	}
 	full := c.Filled()
+	if _, err := hours.Parse(full.Work.Hours); err != nil {
+		return &Error{"work.hours", strings.Join(full.Work.Hours, ","), "is not allowed: " + err.Error(), "write " + hours.Words}
+	}
 	switch {
 	case full.Work.MemoryPerTask > full.Work.Memory:
 		return between("work.memoryPerTask", full.Work.MemoryPerTask, "work.memory", full.Work.Memory)
 	case full.Work.ScratchPerTask > full.Work.Scratch:
 		return between("work.scratchPerTask", full.Work.ScratchPerTask, "work.scratch", full.Work.Scratch)
+	case len(full.Stop.Stewards) > 0 && full.Stop.Needed > len(full.Stop.Stewards):
+		return &Error{"stop.needed", strconv.Itoa(full.Stop.Needed), fmt.Sprintf("is more than there are stewards (%d)", len(full.Stop.Stewards)), "lower it or name more in stop.stewards"}
 	case full.Storage.DiskAlert > full.Storage.DiskStop:
 		return between("storage.diskAlert", full.Storage.DiskAlert, "storage.diskStop", full.Storage.DiskStop)
 	case !weighty(full.Grade.Weights):
@@ -200,6 +258,9 @@ type form struct {
 var forms = map[string]form{
 	"network":   {regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,31}$`), "1 to 32 of a-z, 0-9 and -"},
 	"region":    {regexp.MustCompile(`^[A-Z]{2}(-[A-Z0-9]{1,8})?$`), "an ISO country code like DE, or with a part like US-CA"},
+	"hours":     {regexp.MustCompile(`^[A-Za-z0-9+: -]{1,80}$`), hours.Words},
+	"program":   {regexp.MustCompile(`^[^/\\\x00-\x1f,]{1,128}$`), "the name of a program without its folder, like vlc"},
+	"node":      {regexp.MustCompile(`^[a-z2-7]{52}$`), "the name of a node, 52 letters; kith id prints it"},
 	"kind":      {regexp.MustCompile(`^[a-z0-9]+(\.[a-z0-9-]+)*(\.?\*)?$`), "the name of a kind like etl.dedup, or etl.*"},
 	"weights":   {regexp.MustCompile(`^ *[0-9]{1,4}(\.[0-9]{1,3})?( *, *[0-9]{1,4}(\.[0-9]{1,3})?){5} *$`), "six numbers joined by commas, not all 0: GPU, processor, memory, drives, network, uptime"},
 	"multiaddr": {regexp.MustCompile(`^/[a-z0-9]+/\S+/p2p/[1-9A-HJ-NP-Za-km-z]{20,}$`), "a multiaddr that ends in /p2p/ID; kith id prints it"},
@@ -221,6 +282,14 @@ func (f field) check(v reflect.Value) error {
 		}
 	case Size:
 		if x < f.min || (f.max > 0 && x > f.max) {
+			return refuse(x.String(), "allowed: "+f.Range)
+		}
+	case Rate:
+		if x < Rate(f.min) {
+			return refuse(x.String(), "allowed: "+f.Range)
+		}
+	case Span:
+		if x < f.least || x > f.most {
 			return refuse(x.String(), "allowed: "+f.Range)
 		}
 	case int:

@@ -15,7 +15,7 @@ import (
 type Field struct {
 	Key     string   // dotted: "work.slots"
 	Doc     string   // for people
-	Type    string   // "text", "number", "size", "switch", "list", "choice", "ports"
+	Type    string   // "text", "number", "size", "switch", "list", "choice", "ports", "rate", "span"
 	Choices []string // of a choice or switch
 	Range   string   // in words; empty if anything goes
 	Live    bool     // takes effect without a restart
@@ -26,6 +26,9 @@ type field struct {
 	Field
 	index    []int
 	min, max Size
+	least    Span
+	most     Span
+	machine  string // what of the machine bounds it: "cores", "memory", "disk", "vram" or nothing
 	form     form
 }
 
@@ -45,7 +48,12 @@ func fieldsOf(t reflect.Type, prefix string, index []int) []field {
 			continue
 		}
 		f := field{Field: Field{Key: prefix + name, Doc: sf.Tag.Get("doc"), Live: sf.Tag.Get("live") == "yes"}, index: at}
-		f.min, f.max = limit(sf.Tag.Get("min")), limit(sf.Tag.Get("max"))
+		if sf.Type == reflect.TypeFor[Span]() {
+			f.least, f.most = span(sf.Tag.Get("min")), span(sf.Tag.Get("max"))
+		} else {
+			f.min, f.max = limit(sf.Tag.Get("min")), limit(sf.Tag.Get("max"))
+		}
+		f.machine = sf.Tag.Get("machine")
 		f.form = forms[sf.Tag.Get("form")]
 		switch reflect.Zero(sf.Type).Interface().(type) {
 		case Switch:
@@ -54,6 +62,13 @@ func fieldsOf(t reflect.Type, prefix string, index []int) []field {
 			f.Type, f.Range = "ports", portsWords
 		case Size:
 			f.Type, f.Range = "size", fmt.Sprintf("%v to %v", f.min, f.max)
+		case Rate:
+			f.Type, f.Range = "rate", fmt.Sprintf("%v/s or more, or unlimited", f.min)
+		case Span:
+			f.Type, f.Range = "span", fmt.Sprintf("%v to %v", f.least, f.most)
+			if f.most == Never {
+				f.Range = fmt.Sprintf("%v or more, or never", f.least)
+			}
 		case int:
 			f.Type, f.Range = "number", fmt.Sprintf("%d to %d", f.min, f.max)
 		case []string:
@@ -76,6 +91,18 @@ func limit(tag string) Size {
 		return 0
 	}
 	s, err := ParseSize(tag)
+	if err != nil {
+		panic("BUG: limit of a setting: " + err.Error())
+	}
+	return s
+}
+
+// span reads the limit of a span; none is never.
+func span(tag string) Span {
+	if tag == "" {
+		return Never
+	}
+	s, err := ParseSpan(tag)
 	if err != nil {
 		panic("BUG: limit of a setting: " + err.Error())
 	}
@@ -143,10 +170,25 @@ func (c *Config) SetText(key, value string) error {
 		if err != nil {
 			return refuse(f.Range)
 		}
+		if n == 0 && f.min > 0 {
+			return refuse(f.Range) // nought would read as the default
+		}
 		at.SetInt(int64(n))
+	case Rate:
+		r, err := ParseRate(value)
+		if err != nil || r == 0 {
+			return refuse(f.Range)
+		}
+		at.SetInt(int64(r))
+	case Span:
+		d, err := ParseSpan(value)
+		if err != nil || d == 0 {
+			return refuse(f.Range)
+		}
+		at.SetInt(int64(d))
 	case Size:
 		s, err := ParseSize(value)
-		if err != nil {
+		if err != nil || s == 0 && f.min > 0 {
 			return refuse(f.Range)
 		}
 		at.SetInt(int64(s))
@@ -199,8 +241,11 @@ func Reference() string {
 			live = "yes"
 		}
 		value := text(reflect.ValueOf(d).FieldByIndex(f.index))
-		if f.Key == "work.slots" {
+		if f.Key == "work.slots" || f.machine == "cores" {
 			value = "number of cores"
+		}
+		if f.machine == "vram" {
+			value = "all there is"
 		}
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", f.Key, value, allowed, live, f.Doc)
 	}

@@ -41,6 +41,7 @@ type Store struct {
 	history history
 	subs    map[int]func(before, now Config)
 	nextSub int
+	machine Machine
 }
 
 // history is the file of past states. States[At] is the present one.
@@ -138,7 +139,11 @@ func (s *Store) Set(values map[string]string) ([]string, error) {
 	}
 	slices.Sort(keys) // the same first error every time
 	for _, k := range keys {
-		if err := next.SetText(k, values[k]); err != nil {
+		err := next.SetText(k, values[k])
+		if err == nil {
+			err = s.machine.bound(next, k)
+		}
+		if err != nil {
 			s.mu.Unlock()
 			return nil, err
 		}

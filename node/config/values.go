@@ -6,6 +6,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Switch is a setting that is on, off, or (zero) left at its default.
@@ -118,5 +119,107 @@ func (s *Size) UnmarshalJSON(b []byte) error {
 		return err
 	}
 	*s = v
+	return nil
+}
+
+// Rate is a number of bytes a second, written "10MB/s", "512KiB" or "unlimited".
+type Rate int64
+
+// Unlimited is no ceiling on a rate.
+const Unlimited Rate = math.MaxInt64
+
+// ParseRate reads a size, with or without "/s" after it, or "unlimited".
+func ParseRate(s string) (Rate, error) {
+	s = strings.TrimSpace(s)
+	if s == "unlimited" {
+		return Unlimited, nil
+	}
+	n, err := ParseSize(strings.TrimSuffix(s, "/s"))
+	if err != nil {
+		return 0, fmt.Errorf("%.40q is not a rate: want a size each second like 10MB/s, or unlimited", s)
+	}
+	return Rate(n), nil
+}
+
+// String writes what ParseRate reads.
+func (r Rate) String() string {
+	switch r {
+	case Unlimited:
+		return "unlimited"
+	case 0:
+		return "0"
+	}
+	return Size(r).String() + "/s"
+}
+
+// Bytes is the ceiling in bytes a second, 0 if there is none.
+func (r Rate) Bytes() int64 {
+	if r == Unlimited {
+		return 0
+	}
+	return int64(r)
+}
+
+// MarshalJSON writes the text form.
+func (r Rate) MarshalJSON() ([]byte, error) { return json.Marshal(r.String()) }
+
+// UnmarshalJSON reads the text form or a plain number.
+func (r *Rate) UnmarshalJSON(b []byte) error { return unmarshalText(b, r, ParseRate) }
+
+// Span is a length of time, written "90s", "5m", "1h30m" or "never".
+type Span time.Duration
+
+// Never is a span that does not end.
+const Never Span = math.MaxInt64
+
+// ParseSpan reads a length of time.
+func ParseSpan(s string) (Span, error) {
+	s = strings.TrimSpace(s)
+	if s == "never" {
+		return Never, nil
+	}
+	d, err := time.ParseDuration(strings.ReplaceAll(s, " ", ""))
+	if err != nil || d < 0 {
+		return 0, fmt.Errorf("%.40q is not a length of time: want one like 90s, 5m or 1h30m", s)
+	}
+	return Span(d), nil
+}
+
+// String writes what ParseSpan reads.
+func (s Span) String() string {
+	switch s {
+	case Never:
+		return "never"
+	case 0:
+		return "0"
+	}
+	text := time.Duration(s).String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
+}
+
+// MarshalJSON writes the text form.
+func (s Span) MarshalJSON() ([]byte, error) { return json.Marshal(s.String()) }
+
+// UnmarshalJSON reads the text form.
+func (s *Span) UnmarshalJSON(b []byte) error { return unmarshalText(b, s, ParseSpan) }
+
+func unmarshalText[T any](b []byte, into *T, parse func(string) (T, error)) error {
+	text := string(b)
+	if strings.HasPrefix(text, `"`) {
+		if err := json.Unmarshal(b, &text); err != nil {
+			return err
+		}
+	}
+	v, err := parse(text)
+	if err != nil {
+		return err
+	}
+	*into = v
 	return nil
 }

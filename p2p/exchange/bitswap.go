@@ -36,7 +36,7 @@ func newSwap(x *Exchange) *swap {
 	ctx, cancel := context.WithCancel(context.Background())
 	net := bsnet.NewFromIpfsHost(x.h.Libp2p(),
 		bsnet.Prefix(protocol.ID("/kith/"+x.h.Network())), bsnet.SupportedProtocols([]protocol.ID{bitswapVersion}))
-	return &swap{x: x, net: net, cancel: cancel, bs: bitswap.New(ctx, net, nil, blockstore{x.blobs},
+	return &swap{x: x, net: net, cancel: cancel, bs: bitswap.New(ctx, net, nil, blockstore{x.blobs, x.o.Out},
 		bitswap.WithPeerBlockRequestFilter(func(p peer.ID, c cid.Cid) bool {
 			id, err := lp.ID(p)
 			if err != nil {
@@ -97,11 +97,26 @@ func (s *swapSession) block(ctx context.Context, c dag.CID) ([]byte, error) {
 		s.x.st.badBlocks.Add(1)
 		return nil, fmt.Errorf("%w: %d bytes for %s", ErrBlock, n, c)
 	}
-	return b.RawData(), nil
+	// What has come cannot be held back any more, but the next can.
+	return b.RawData(), inSlices(ctx, s.x.o.In, len(b.RawData()))
 }
 
-// blockstore shows storage.Blobs as boxo wants it. Bitswap reads through it; nothing writes through it.
-type blockstore struct{ blobs storage.Blobs }
+// inSlices waits for a whole block.
+func inSlices(ctx context.Context, p Pace, n int) error {
+	for ; n > 0; n -= writeSlice {
+		if err := p.Wait(ctx, min(n, writeSlice)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// blockstore shows storage.Blobs as boxo wants it. Bitswap reads through it, at the pace of what may be sent; nothing
+// writes through it.
+type blockstore struct {
+	blobs storage.Blobs
+	out   Pace
+}
 
 var errReadOnly = errors.New("BUG: Bitswap writes to the block store")
 
@@ -136,6 +151,9 @@ func (b blockstore) Get(ctx context.Context, k cid.Cid) (blocks.Block, error) {
 	data, err := b.blobs.Get(ctx, c)
 	if err != nil {
 		return nil, translate(k, err)
+	}
+	if err := inSlices(ctx, b.out, len(data)); err != nil {
+		return nil, err
 	}
 	return blocks.NewBlockWithCid(data, k)
 }

@@ -45,7 +45,21 @@ type Options struct {
 	Providers Providers
 	// NoBitswap leaves Bitswap out; blocks then come from named providers alone.
 	NoBitswap bool
+	// In and Out pace what is received and what is sent, all fetches and all peers together. nil: as fast as it goes.
+	In, Out Pace
 }
+
+// Pace holds a flow back.
+type Pace interface {
+	// Wait returns when n more bytes may flow, n at most 64 KiB, or with an error when ctx ends. It is called from many
+	// goroutines, which get their turn in the order in which they came.
+	Wait(ctx context.Context, n int) error
+}
+
+// free is the pace of who has none.
+type free struct{}
+
+func (free) Wait(context.Context, int) error { return nil }
 
 // Defaults, in one table.
 const (
@@ -59,7 +73,8 @@ const (
 	batchBytes       = 8 << 20                // and about so many bytes
 	answerQueue      = 8                      // received blocks waiting for the fetch; then the sources wait
 	writeQueue       = 8                      // blocks waiting for the store; then the fetch waits
-	readSlice        = 128 << 10              // a provider must deliver so many bytes of a block per sourceStall
+	readSlice        = 64 << 10               // a provider must deliver so many bytes of a block per sourceStall
+	writeSlice       = 64 << 10               // bytes sent at a time; the pace is asked for each
 	sourceStall      = 15 * time.Second       // a provider that sends nothing for so long is given up
 	slowSource       = 3 * time.Second        // a fetch that may ask anyone asks others when nothing has come for so long
 	askAgain         = 500 * time.Millisecond // the same while nobody is known to have what is missing
@@ -126,6 +141,12 @@ type Stats struct {
 func New(h *host.Host, s *rpc.Service, blobs storage.Blobs, o Options) (*Exchange, error) {
 	if o.MayServe == nil {
 		o.MayServe = func(p2p.ID, dag.CID) bool { return false }
+	}
+	if o.In == nil {
+		o.In = free{}
+	}
+	if o.Out == nil {
+		o.Out = free{}
 	}
 	x := &Exchange{h: h, rpc: s, blobs: blobs, o: o, log: h.Logger(), providers: map[p2p.ID]*provider{}}
 	x.ctx, x.cancel = context.WithCancel(context.Background())

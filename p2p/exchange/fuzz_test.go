@@ -72,7 +72,7 @@ func FuzzReadBlock(f *testing.F) {
 	f.Add(binary.BigEndian.AppendUint32(nil, dag.MaxBlock+1))
 	f.Fuzz(func(t *testing.T, sent []byte) {
 		s := &recorded{Reader: bytes.NewReader(sent)}
-		data, err := readBlock(s, bufio.NewReader(s), c)
+		data, err := readBlock(t.Context(), free{}, s, bufio.NewReader(s), c)
 		switch {
 		case err == nil && !bytes.Equal(data, null):
 			t.Errorf("accepted %q", data)

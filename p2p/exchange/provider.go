@@ -211,7 +211,7 @@ func (p *provider) read(st p2p.Stream, asked <-chan want) error {
 	in := bufio.NewReaderSize(st, 64<<10)
 	for w := range asked {
 		stop := context.AfterFunc(w.ctx, func() { _ = st.Reset() })
-		data, err := readBlock(st, in, w.cid)
+		data, err := readBlock(p.x.ctx, p.x.o.In, st, in, w.cid)
 		if !stop() {
 			return errAbandoned
 		}

@@ -57,8 +57,17 @@ func (x *Exchange) serveWants(ctx context.Context, s p2p.Stream) error {
 				if _, err := s.Write(head[:]); err != nil {
 					return streamError{err}
 				}
-				if _, err := s.Write(data); err != nil {
-					return streamError{err}
+				for at := 0; at < len(data); at += writeSlice {
+					slice := data[at:min(at+writeSlice, len(data))]
+					if err := x.o.Out.Wait(ctx, len(slice)); err != nil {
+						return streamError{err}
+					}
+					if err := s.SetWriteDeadline(time.Now().Add(serveBlockTime)); err != nil {
+						return streamError{err}
+					}
+					if _, err := s.Write(slice); err != nil {
+						return streamError{err}
+					}
 				}
 				x.st.servedBlocks.Add(1)
 				x.st.servedBytes.Add(uint64(len(data)))
@@ -86,8 +95,8 @@ type streamError struct{ error }
 
 func (e streamError) Unwrap() error { return e.error }
 
-// readBlock reads one answer. The provider may be slow, but not silent: each slice has its own deadline.
-func readBlock(st p2p.Stream, in *bufio.Reader, c dag.CID) ([]byte, error) {
+// readBlock reads one answer, at the pace. The provider may be slow, but not silent: each slice has its own deadline.
+func readBlock(ctx context.Context, pace Pace, st p2p.Stream, in *bufio.Reader, c dag.CID) ([]byte, error) {
 	read := func(b []byte) error {
 		if err := st.SetReadDeadline(time.Now().Add(sourceStall)); err != nil {
 			return err
@@ -108,7 +117,11 @@ func readBlock(st p2p.Stream, in *bufio.Reader, c dag.CID) ([]byte, error) {
 	}
 	data := make([]byte, n)
 	for at := 0; at < len(data); at += readSlice {
-		if err := read(data[at:min(at+readSlice, len(data))]); err != nil {
+		slice := data[at:min(at+readSlice, len(data))]
+		if err := pace.Wait(ctx, len(slice)); err != nil {
+			return nil, err
+		}
+		if err := read(slice); err != nil {
 			return nil, err
 		}
 	}
