@@ -62,7 +62,7 @@ func TestAdmission(t *testing.T) {
 			if err := o.Set(c.state); err != nil {
 				t.Fatal(err)
 			}
-			release, refused := o.Admit(c.do)
+			release, refused := o.Admit(c.do, nil)
 			if (refused == nil) != (c.want == "") || (refused != nil && refused.Code != c.want) || (release == nil) == (refused == nil) {
 				t.Fatalf("refused %v, want %q", refused, c.want)
 			}
@@ -73,28 +73,28 @@ func TestAdmission(t *testing.T) {
 func TestSumsAndRelease(t *testing.T) {
 	l, d := limits(), Disk{}
 	o := open(t, t.TempDir(), &l, &d)
-	first, refused := o.Admit(task("a", 200<<20))
+	first, refused := o.Admit(task("a", 200<<20), nil)
 	if refused != nil {
 		t.Fatal(refused)
 	}
-	if _, refused = o.Admit(task("a", 101<<20)); refused == nil || refused.Code != tasks.Busy {
+	if _, refused = o.Admit(task("a", 101<<20), nil); refused == nil || refused.Code != tasks.Busy {
 		t.Fatalf("memory in sum: %v", refused)
 	}
-	second, refused := o.Admit(task("a", 100<<20))
+	second, refused := o.Admit(task("a", 100<<20), nil)
 	if refused != nil {
 		t.Fatal(refused)
 	}
-	if _, refused = o.Admit(task("a", 1)); refused == nil || refused.Code != tasks.Busy {
+	if _, refused = o.Admit(task("a", 1), nil); refused == nil || refused.Code != tasks.Busy {
 		t.Fatalf("slots: %v", refused)
 	}
 	first()
 	first() // a second call changes nothing
 	second()
-	if o.running != 0 || o.memory != 0 || o.scratch != 0 {
-		t.Fatalf("left over: %d tasks, %d memory, %d scratch", o.running, o.memory, o.scratch)
+	if len(o.admitted) != 0 || o.memory != 0 || o.scratch != 0 {
+		t.Fatalf("left over: %d tasks, %d memory, %d scratch", len(o.admitted), o.memory, o.scratch)
 	}
 	l.Slots = 0 // limits are live
-	if _, refused = o.Admit(task("a", 1)); refused == nil {
+	if _, refused = o.Admit(task("a", 1), nil); refused == nil {
 		t.Fatal("a changed limit has no effect")
 	}
 }
