@@ -172,7 +172,7 @@ func (d *Driver) consider(o *wire.Offer, rtt time.Duration) {
 	if d.o.Audience != nil {
 		audience = d.o.Audience(o.Class, o.Ring)
 	}
-	if !match.Answers(o.Want, audience, rand.Float64()) {
+	if !d.turnOf(o.Submitter).Keen && !match.Answers(o.Want, audience, rand.Float64()) {
 		d.why(tasks.Because(tasks.Filled, "others were to answer this offer"))
 		return
 	}

@@ -93,7 +93,15 @@ func (s *session) refuse(l *tasks.Lease) *tasks.Reason {
 			return ptr(clip(tasks.Because(tasks.TaskFailed, "%v", err)))
 		}
 	}
+	if d.o.Fits != nil {
+		return d.o.Fits(l.Do)
+	}
 	return nil
+}
+
+// waits reports whether next would take something.
+func (s *session) waits() bool {
+	return slices.ContainsFunc(s.queue, func(h *held) bool { return h.state == ready })
 }
 
 // next takes the first lease whose inputs are here off the queue.

@@ -98,36 +98,62 @@ func (d *Driver) start() {
 		return
 	}
 	d.changed = false
-	for idle := 0; d.busy < d.o.Slots && idle < len(d.order); {
-		d.turn = (d.turn + 1) % len(d.order)
-		h := d.order[d.turn].next()
+	for d.busy < d.o.Slots {
+		h := d.next()
 		if h == nil {
-			idle++
-			continue
+			break
 		}
-		idle = 0
 		if h.lease.Expiry <= time.Now().UnixMilli() {
 			h.s.drop(h)
 			continue
 		}
+		ctx, cancel := context.WithCancelCause(d.ctx)
+		stop := func(r tasks.Reason) { cancel(r) }
 		var release func()
 		if d.o.Admit != nil {
 			var refused *tasks.Reason
-			if release, refused = d.o.Admit(h.lease.Do); refused != nil {
+			if release, refused = d.o.Admit(h.lease.Do, stop); refused != nil {
+				cancel(nil)
 				d.why(*refused)
 				h.s.giveBack(h, *refused, nil)
 				continue
 			}
 		}
 		d.busy++
-		h.state, h.since = running, time.Now().UnixMilli()
-		ctx, cancel := context.WithCancelCause(d.ctx)
-		h.stop = func(r tasks.Reason) { cancel(r) }
+		h.state, h.since, h.stop = running, time.Now().UnixMilli(), stop
 		d.runs <- &run{of: h, ctx: ctx, cancel: cancel, release: release}
 	}
 	for _, s := range d.order {
 		s.prepareAhead()
 	}
+}
+
+// next takes a lease whose inputs are here off a queue: of the submitters whose turn it is by the owner's will, and among
+// equals of each in turn.
+func (d *Driver) next() *held {
+	var best *session
+	var rank, at int
+	for i := range d.order {
+		k := (d.turn + 1 + i) % len(d.order)
+		s := d.order[k]
+		turn := d.turnOf(s.peer)
+		if turn.Wait || best != nil && turn.Rank >= rank || !s.waits() {
+			continue
+		}
+		best, rank, at = s, turn.Rank, k
+	}
+	if best == nil {
+		return nil
+	}
+	d.turn = at
+	return best.next()
+}
+
+func (d *Driver) turnOf(submitter tasks.NodeID) Turn {
+	if d.o.Turn == nil {
+		return Turn{}
+	}
+	return d.o.Turn(submitter)
 }
 
 // errNoPath is the cause of a fetch that was given up.

@@ -25,9 +25,15 @@ type Options struct {
 	Fetcher  Fetcher
 	Depots   Depots // may be nil: depots that leases name are not used
 	Dialer   Dialer
+	// Fits is the owner's word on a task that was offered, before anything of it is fetched: the reason why it could never
+	// run here, or nil. It must return at once. It may be nil: everything fits.
+	Fits func(tasks.Assignment) (refused *tasks.Reason)
 	// Admit is the owner's word on one task under this moment's limits: a release function to call when the task has
-	// ended, or the reason why not. It must return at once. It may be nil: everything is admitted.
-	Admit func(tasks.Assignment) (release func(), refused *tasks.Reason)
+	// ended, or the reason why not. Until then the owner may call stop, from any goroutine: the task ends and goes back with
+	// that reason. It must return at once. It may be nil: everything is admitted.
+	Admit func(a tasks.Assignment, stop func(tasks.Reason)) (release func(), refused *tasks.Reason)
+	// Turn says how a submitter stands with the owner at present. It may be nil: all alike.
+	Turn func(submitter tasks.NodeID) Turn
 	// Capability returns this node's signed capability record. Membership returns its hub credential, or nil; it may be nil.
 	Capability func() []byte
 	Membership func() []byte
@@ -46,6 +52,13 @@ type Options struct {
 	// SnapshotEvery is the number of log records between snapshots. 0: 50,000.
 	SnapshotEvery int
 	Logger        *slog.Logger // may be nil
+}
+
+// Turn is how a submitter stands with the owner.
+type Turn struct {
+	Rank int  // tasks of a lower rank run first; those of equal rank take turns
+	Wait bool // nothing of it is begun at present
+	Keen bool // its offers are never left to others
 }
 
 // Log is an append-only log of records with group commit; *eventlog.Log is one.

@@ -52,7 +52,9 @@ func TestLeasesThatCannotBeTaken(t *testing.T) {
 		{"another epoch", func(l *tasks.Lease) { l.Epoch = 6 }, nil, tasks.BadMessage},
 		{"bad parameters", func(l *tasks.Lease) { l.Do.Steps[0].Params = fmt.Appendf(nil, `{"tasks":%d}`, big) }, nil, tasks.TaskFailed},
 		{"not admitted", nil, func(o *work.Options) {
-			o.Admit = func(tasks.Assignment) (func(), *tasks.Reason) { return nil, &tasks.Reason{Code: tasks.OverLimits} }
+			o.Admit = func(tasks.Assignment, func(tasks.Reason)) (func(), *tasks.Reason) {
+				return nil, &tasks.Reason{Code: tasks.OverLimits}
+			}
 		}, tasks.OverLimits},
 		{"a task that fails", func(l *tasks.Lease) { l.Do.Steps[0].Kind = "test.fail" }, nil, tasks.TaskFailed},
 		{"an input that never comes", func(l *tasks.Lease) { l.Do.Inputs = []dag.CID{dag.Sum(dag.Raw, dag.SHA256, nil)} }, nil, tasks.NoBlockPath},
