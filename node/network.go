@@ -18,6 +18,7 @@ import (
 
 	netbench "kith/bench/network"
 	"kith/node/config"
+	"kith/node/owner"
 	"kith/p2p"
 	"kith/p2p/dht"
 	"kith/p2p/exchange"
@@ -48,6 +49,7 @@ type network struct {
 	exchange  *exchange.Exchange
 	bootstrap *host.Bootstrap
 	discovery *host.Discovery // nil: off
+	in, out   *owner.Pace     // of blocks
 	place     geo.Place
 	topics    *topics
 	advert    *advert
@@ -58,7 +60,7 @@ type network struct {
 // openNetwork opens the listeners and everything that talks over them. Nobody is served before serve.
 func (n *Node) openNetwork(l *live) (*network, error) {
 	cfg := l.cfg
-	w := &network{name: cfg.Network, log: n.log}
+	w := &network{name: cfg.Network, log: n.log, in: owner.NewPace(), out: owner.NewPace()}
 	var err error
 	if w.place, err = placeOf(cfg.Peers, n.log); err != nil {
 		return nil, err
@@ -136,7 +138,7 @@ func (n *Node) openNetwork(l *live) (*network, error) {
 	}
 	n.closing.add("gossip", w.gossip.Close)
 	w.exchange, err = exchange.New(w.host, w.rpc, l.stores.blobs, exchange.Options{
-		Providers: w.dht,
+		Providers: w.dht, In: w.in, Out: w.out,
 		MayServe: func(peer p2p.ID, c dag.CID) bool {
 			x, id := n.live.Load(), tasks.NodeID(peer) // nil: nobody is served before the drivers exist
 			return x != nil && (x.submits.driver.MayServe(id, c) || x.works.driver.MayServe(id, c))
@@ -247,9 +249,31 @@ func (w *network) fetch(ctx context.Context, r exchange.Request) error {
 
 // FetchInput implements work.Fetcher.
 func (w *network) FetchInput(ctx context.Context, in work.Input, arrived func([]dag.CID)) error {
+	stop := w.excuse(ctx, arrived)
+	defer stop()
 	return w.fetch(ctx, exchange.Request{
 		Root: in.Root, From: []p2p.ID{p2p.ID(in.Submitter)}, Anyone: in.Public.Defined(), Announced: in.Public, Arrived: arrived,
 	})
+}
+
+// excuse tells whoever waits for an input that it is on its way while the owner's own ceiling holds it back.
+func (w *network) excuse(ctx context.Context, arrived func([]dag.CID)) (stop func()) {
+	ctx, stop = context.WithCancel(ctx)
+	go func() {
+		tick := time.NewTicker(2 * time.Second)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				if w.in.Busy() {
+					arrived(nil)
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return stop
 }
 
 // FetchOutput implements submit.Fetcher.

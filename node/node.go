@@ -51,6 +51,9 @@ type Node struct {
 	api      *api.Server
 	meters   *meters
 	grader   *grader
+	orders   atomic.Pointer[orders]         // what follows from the settings
+	readings atomic.Pointer[owner.Readings] // of the last look
+	vram     atomic.Int64                   // bytes that this computer has
 	closing  closing
 
 	live atomic.Pointer[live] // nil until everything is open
@@ -66,6 +69,7 @@ type live struct {
 	depots  *depots
 	submits *submitting
 	works   *working
+	gives   *giving
 }
 
 // New opens what is quick: the data folder and its lock, settings, identity, the owner's switch and the local API,
@@ -92,6 +96,8 @@ func New(o Options) (_ *Node, err error) {
 	if err != nil {
 		return nil, err
 	}
+	n.meters = newMeters(o.Home)
+	n.settings.Bound(n.machine())
 	n.follow(cfg)
 	if n.self, _, err = identity.Open(o.Home); err != nil {
 		return nil, err
@@ -104,7 +110,6 @@ func New(o Options) (_ *Node, err error) {
 	if n.space, err = openSpace(o.Home); err != nil {
 		return nil, err
 	}
-	n.meters = newMeters(o.Home)
 	n.owner, err = owner.Open(o.Home, n.limits, n.meters.space)
 	if errors.Is(err, owner.ErrDamaged) {
 		n.health.Set(switchDamaged, err)
@@ -177,6 +182,7 @@ func (n *Node) open() (*live, error) {
 	l.depots = newDepots(n, l)
 	l.submits = n.openSubmitting(l)
 	l.works = n.openWorking(l)
+	l.gives = n.openGiving(l)
 	// A true cycle: the network serves the drivers, which call through it. Nothing is served before both exist.
 	return l, errors.Join(l.network.serve(l), n.serveArtifacts(l))
 }
@@ -199,6 +205,7 @@ func (n *Node) parts(l *live, stop context.CancelCauseFunc) []suture.Service {
 		part("depots of others", l.depots.Serve),
 		fatal("submitting side", l.submits.driver.Serve, stop),
 		fatal("working side", l.works.run, stop),
+		part("owner's word", l.gives.serve),
 		part("facts", l.submits.keepFacts),
 		part("collector", n.collect),
 		part("uptime", n.grader.serveLife),
@@ -234,8 +241,7 @@ func (n *Node) config() (config.Config, error) {
 	return c.Filled(), nil
 }
 
-// follow brings live settings into effect, now and whenever they change. The caps of the owner need no word: they are
-// asked for at every admission.
+// follow brings live settings into effect, now and whenever they change.
 func (n *Node) follow(now config.Config) {
 	level := func(c config.Config) {
 		if n.o.Level != nil {
@@ -243,43 +249,19 @@ func (n *Node) follow(now config.Config) {
 		}
 	}
 	level(now)
+	n.order(now)
 	n.settings.Subscribe(func(before, now config.Config) {
 		level(now)
-		if l := n.live.Load(); l != nil && !reflect.DeepEqual(before.Work, now.Work) {
+		n.order(now)
+		l := n.live.Load()
+		if l == nil {
+			return
+		}
+		l.gives.bring()
+		if !reflect.DeepEqual(before.Work, now.Work) {
 			l.works.allow(now.Work.Slots)
 		}
 	})
-}
-
-// limits are the owner's caps as they stand.
-func (n *Node) limits() owner.Limits {
-	c := n.settings.Get()
-	slots, refuse := n.diskAllows(c)
-	return owner.Limits{
-		Refuse: refuse,
-		Donate: c.Work.Donate.Bool(), Slots: max(min(c.Work.Slots, slots), 1),
-		Memory: int64(c.Work.Memory), MemoryPerTask: int64(c.Work.MemoryPerTask),
-		Scratch: int64(c.Work.Scratch), ScratchPerTask: int64(c.Work.ScratchPerTask),
-		TaskSeconds: c.Work.TaskSeconds, KindsOff: c.Work.KindsOff, DiskStop: n.space.diskStop(c), Quota: n.space.quota(c),
-	}
-}
-
-// SetOwner implements api.Switch.
-func (n *Node) SetOwner(_ context.Context, state string) (api.Owner, error) {
-	if owner.State(state) == owner.Killed {
-		n.grader.interrupt(errStopped)
-	}
-	if err := n.owner.Set(owner.State(state)); err != nil {
-		n.live.Load().works.switched() // a stop holds even if it could not be written
-		return api.Owner{}, err
-	}
-	n.live.Load().works.switched()
-	return n.ownerState(), nil
-}
-
-func (n *Node) ownerState() api.Owner {
-	s, since := n.owner.State()
-	return api.Owner{State: string(s), Since: since}
 }
 
 // service is a part as the supervisor sees it.

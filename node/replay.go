@@ -32,7 +32,9 @@ func (n *Node) Replay(ctx context.Context, prefix string) (api.Replay, error) {
 	if err != nil {
 		return out, err
 	}
-	release, refused := n.owner.Admit(do)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	release, refused := n.owner.Admit(do, func(r tasks.Reason) { cancel(r) })
 	if refused != nil {
 		return out, *refused
 	}

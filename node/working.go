@@ -31,7 +31,7 @@ func (n *Node) openWorking(l *live) *working {
 	w.driver = work.New(work.Options{
 		Network: l.cfg.Network, Key: n.self.Key(), Kinds: n.kinds, Blobs: l.stores.blobs, Log: l.stores.work, Book: l.stores.earned,
 		Executor: l.runners.executor, Fetcher: l.network, Depots: l.depots, Dialer: l.network,
-		Admit: n.owner.Admit, Capability: l.network.advert.Record, Allowed: n.owner.Allowed, Audience: l.network.topics.Audience,
+		Fits: n.owner.Fits, Admit: n.owner.Admit, Turn: n.turn, Capability: l.network.advert.Record, Allowed: n.owner.Allowed, Audience: l.network.topics.Audience,
 		Slots: l.cfg.Work.Slots, Logger: n.log,
 	})
 	return w
@@ -50,11 +50,8 @@ func (w *working) hear(data []byte) {
 	w.driver.HandleOffer(o, rtt)
 }
 
-// run brings the owner's switch into effect as the driver starts, and runs the driver.
-func (w *working) run(ctx context.Context) error {
-	go w.switched() // waits for the driver
-	return w.driver.Serve(ctx)
-}
+// run runs the driver. What the owner allows is brought to it by giving.
+func (w *working) run(ctx context.Context) error { return w.driver.Serve(ctx) }
 
 // allow tells the driver, and through it every submitter, what the owner's settings allow now.
 func (w *working) allow(slots int) {
@@ -65,22 +62,21 @@ func (w *working) allow(slots int) {
 	}
 }
 
-// switched tells the driver and the sandbox where the owner's switch stands.
-func (w *working) switched() {
+// follow tells the driver how far the owner gives way.
+func (w *working) follow(v owner.Verdict) {
 	ctx, cancel := context.WithTimeout(context.Background(), killLimit)
 	defer cancel()
 	var err error
-	switch s, _ := w.node.owner.State(); s {
-	case owner.Killed:
-		w.live.runners.engine.Kill() // first, and without asking anybody
+	switch {
+	case v.Level == owner.Ended:
 		err = w.driver.Kill(ctx)
-	case owner.Paused:
-		err = w.driver.Pause(ctx)
-	case owner.Working:
+	case v.Level == owner.Halted:
+		err = w.driver.Pause(ctx, v.Why[0].Reason())
+	default:
 		err = w.driver.Resume(ctx)
 	}
 	if err != nil && !errors.Is(err, work.ErrStopped) {
-		w.node.log.Warn("The working side did not hear the owner's switch in time", slog.Any("error", err))
+		w.node.log.Warn("The working side did not hear the owner's word in time", slog.Any("error", err))
 	}
 }
 

@@ -48,9 +48,11 @@ type commands struct {
 	Run    runCmd    `cmd:"" group:"node" help:"Run the node: join the network, give idle time, and submit jobs."`
 	Status statusCmd `cmd:"" group:"node" help:"Show this node: what it is doing, what is wrong, why it gets no work."`
 	Peers  peersCmd  `cmd:"" group:"node" help:"List the connected nodes."`
-	Pause  pauseCmd  `cmd:"" group:"node" help:"Begin no new task until kith resume, not even after a restart."`
+	Pause  pauseCmd  `cmd:"" group:"node" help:"Halt tasks and begin no new one until kith resume, not even after a restart."`
 	Resume resumeCmd `cmd:"" group:"node" help:"Give idle time again."`
 	Kill   killCmd   `cmd:"" group:"node" help:"End every task at once; nothing runs until kith resume."`
+	Snooze snoozeCmd `cmd:"" group:"node" help:"Pause for a while, over restarts too."`
+	Limits limitsCmd `cmd:"" group:"node" help:"Show what tasks may use, what makes them give way, and what the sensors say."`
 	Page   pageCmd   `cmd:"" group:"node" help:"Print an address that opens this node's page in one browser."`
 	ID     idCmd     `cmd:"" group:"node" help:"Print this node's identity and addresses."`
 	Bench  benchCmd  `cmd:"" group:"node" help:"Measure this computer, part by part, and grade it."`

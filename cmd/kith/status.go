@@ -30,6 +30,9 @@ func (a *app) status(w io.Writer, s api.Status) {
 	if s.Owner.Since > 0 {
 		state += " since " + timeText(s.Owner.Since)
 	}
+	if len(s.Owner.Reasons) > 0 && s.Owner.Reasons[0].Cause != "owner" && s.Owner.Reasons[0].Cause != "kill" {
+		state += ", " + s.Owner.Words
+	}
 	rows := [][]string{
 		{"node", s.Node.String()},
 		{"network", s.Network + fmt.Sprintf(", %d peers, reachability %s", s.Peers, s.Reachability)},
@@ -60,6 +63,12 @@ func (a *app) status(w io.Writer, s api.Status) {
 		table(w, rows)
 	}
 	reasons(w, "why there is no work", s.Work.Why)
+	if len(s.Owner.Reasons) > 0 {
+		fmt.Fprintln(w, "\nwhy it gives way")
+		for _, r := range s.Owner.Reasons {
+			fmt.Fprintf(w, "  %s (%s): %s\n", r.Cause, r.Level, printable(reasonSentence(r)))
+		}
+	}
 	if len(s.Health) > 0 {
 		fmt.Fprintln(w, "\nproblems")
 		for _, p := range s.Health {

@@ -32,6 +32,7 @@
 //	POST  /api/v1/bench                grading.Request → grading.Report: measures now, 10 or 90 seconds. With "Accept:
 //	                                   application/x-ndjson": lines of BenchLine, the last one with the report or the error
 //	POST  /api/v1/pause|resume|kill    Owner
+//	POST  /api/v1/snooze               Snooze → Owner
 //	GET   /api/v1/config               []Setting
 //	PATCH /api/v1/config               {"key": "value", …} → ConfigChange; all or nothing; "" sets the default again
 //	POST  /api/v1/config/undo|redo     ConfigChange

@@ -37,13 +37,27 @@ func samples() map[string]any {
 		Key: "work.slots", Value: "2", Default: "2", Doc: "tasks that may run at the same time", Type: "number",
 		Choices: []string{}, Range: "1 to 256", Live: true,
 	}
+	given := Owner{
+		State: "working", Level: "shrunk", Words: "shrunk: somebody uses this computer since 14:02; ends after 3 min without keyboard and mouse",
+		Reasons: []Pause{{
+			Cause: "activity", Level: "shrunk", Since: 1795416060000, Until: 1795416240000, Text: "somebody uses this computer",
+			Ends: "after 3 min without keyboard and mouse",
+		}},
+		Caps:  Caps{Processors: 0.5, MemoryBytes: 2147483648, PromisedBytes: 536870912, Share: 1},
+		Yield: Yield{Count: 12, P50Millis: 70, P99Millis: 140, PromiseMillis: 250, Histogram: []Bar{{ToMillis: 100, Count: 10}, {ToMillis: 250, Count: 2}, {Count: 0}}},
+		Sensors: []Sensor{
+			{Name: "input", Known: true, Value: 3.5, Unit: "s", Text: "says the screen :0"},
+			{Name: "temperature", Unit: "°C", Text: "there is no temperature sensor"},
+		},
+		Goal: Goal{Hours: 100, Done: 62.5},
+	}
 	return map[string]any{
 		"status": Status{
 			Node: node, Peer: "12D3KooW…", Network: "main", Version: "0.1.0", Platform: "linux/amd64",
 			Home: "/home/ann/.local/share/kith", Started: 1795416000000, UptimeMillis: 61000, Ready: true,
 			Addresses: []string{"/ip4/192.168.1.7/udp/4717/quic-v1"}, Reachability: "unknown", Region: "DE", Peers: 3,
 			Sandbox: Sandbox{Engine: "process", Grade: tasks.GradeProcess, Words: "a child process with limits, killed with its tree"},
-			Owner:   Owner{State: "working"},
+			Owner:   given,
 			Grade: Grade{At: 1795416000000, Grade: bench.Grade{
 				Score: 42.5, Band: 5, Class: bench.ClassCPU, Terms: []bench.Term{{Part: bench.CPU, Device: "cpu", Weight: 25, Points: 60, Gives: 15}},
 				Penalties: []bench.Penalty{{Why: "throttles under load (risk 50 %)", Points: 5}},
@@ -111,7 +125,12 @@ func samples() map[string]any {
 			Name: "etl.chunk", Title: "Cut documents into overlapping pieces", Version: 1, Class: "cpu", Memory: 268435456, Input: true,
 			Allowed: true, Phases: []string{"chunk"}, Schema: map[string]any{"type": "object"},
 		}},
-		"owner":  Owner{State: "paused", Since: 1795416060000},
+		"owner": Owner{
+			State: "paused", Since: 1795416060000, Level: "paused", Words: "paused: by you since 14:02; ends when you say kith resume",
+			Reasons: []Pause{{Cause: "owner", Level: "paused", Since: 1795416060000, Text: "by you", Ends: "when you say kith resume"}},
+			Caps:    given.Caps, Yield: Yield{PromiseMillis: 250, Histogram: []Bar{}}, Sensors: []Sensor{},
+		},
+		"snooze": Snooze{Millis: 1800000},
 		"config": []Setting{setting},
 		"config-change": ConfigChange{
 			Changed: []Setting{setting}, Restart: false, CanUndo: true, CanRedo: false, Settings: []Setting{setting},

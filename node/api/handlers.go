@@ -21,7 +21,8 @@ import (
 const (
 	defaultReceipts = 100
 	maxReceipts     = 10_000
-	importEvery     = 200 * time.Millisecond // between two progress lines of a submit
+	maxSnooze       = 30 * 24 * 60 * 60 * 1000 // milliseconds
+	importEvery     = 200 * time.Millisecond   // between two progress lines of a submit
 )
 
 // routes lists what the token opens.
@@ -65,6 +66,7 @@ func (s *Server) routes() map[string]http.HandlerFunc {
 		"POST /api/v1/pause":       s.owner("paused"),
 		"POST /api/v1/resume":      s.owner("working"),
 		"POST /api/v1/kill":        s.owner("killed"),
+		"POST /api/v1/snooze":      ask(s, s.snooze),
 		"GET /api/v1/config":       ask(s, func(p *Ports, _ *http.Request) (any, error) { return Settings(p.Settings), nil }),
 		"PATCH /api/v1/config":     ask(s, s.patchConfig),
 		"POST /api/v1/config/undo": ask(s, func(p *Ports, _ *http.Request) (any, error) { return changed(p.Settings, p.Settings.Undo) }),
@@ -118,6 +120,17 @@ func (s *Server) login(w http.ResponseWriter, _ *http.Request) {
 
 func (s *Server) owner(state string) http.HandlerFunc {
 	return ask(s, func(p *Ports, r *http.Request) (any, error) { return p.Switch.SetOwner(r.Context(), state) })
+}
+
+func (s *Server) snooze(p *Ports, r *http.Request) (any, error) {
+	var z Snooze
+	if err := decode(r, &z); err != nil {
+		return nil, err
+	}
+	if z.Millis < 0 || z.Millis > maxSnooze {
+		return nil, Refuse(CodeBadRequest, "name a time from 1 s to 30 days, or end the snooze with 0", "nobody can snooze for %d ms", z.Millis)
+	}
+	return p.Switch.Snooze(r.Context(), time.Duration(z.Millis)*time.Millisecond)
 }
 
 func (s *Server) export(p *Ports, r *http.Request) (any, error) {

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"io"
+	"time"
 
 	"kith/node/config"
 	"kith/node/grading"
@@ -21,6 +22,8 @@ type Observer interface {
 type Switch interface {
 	// SetOwner moves to "working", "paused" or "killed" and returns when that is durable and in effect.
 	SetOwner(ctx context.Context, state string) (Owner, error)
+	// Snooze pauses for a while, beside the switch, and goes on over a restart; 0 ends it.
+	Snooze(ctx context.Context, d time.Duration) (Owner, error)
 }
 
 // Jobs shows this node's own jobs. An id may be any unambiguous beginning of one.

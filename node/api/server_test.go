@@ -112,6 +112,10 @@ func (f *fake) SoakedDrive(_ context.Context, dir string) (Drive, error) {
 	return Drive{InUse: []string{dir}}, nil
 }
 
+func (f *fake) Snooze(_ context.Context, d time.Duration) (Owner, error) {
+	return Owner{State: "working", Level: "paused", Reasons: []Pause{{Cause: "snooze", Until: d.Milliseconds()}}}, nil
+}
+
 func (f *fake) SetOwner(_ context.Context, state string) (Owner, error) {
 	f.owner.Store(state)
 	return Owner{State: state}, nil

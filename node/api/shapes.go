@@ -53,8 +53,72 @@ type Sandbox struct {
 
 // Owner is what the owner allows right now.
 type Owner struct {
-	State string `json:"state"` // "working", "paused", "killed"
-	Since int64  `json:"since"` // 0: always
+	State   string   `json:"state"`   // of the switch: "working", "paused", "killed"
+	Since   int64    `json:"since"`   // 0: always
+	Level   string   `json:"level"`   // what is in effect: "full", "shrunk", "drained", "paused", "killed"
+	Words   string   `json:"words"`   // one sentence
+	Reasons []Pause  `json:"reasons"` // all that hold, hardest first; empty: full
+	Caps    Caps     `json:"caps"`    // in effect, for all tasks together
+	Yield   Yield    `json:"yield"`
+	Sensors []Sensor `json:"sensors"`
+	Goal    Goal     `json:"goal"`
+}
+
+// Pause is one reason to give way.
+type Pause struct {
+	Cause string `json:"cause"` // "owner", "snooze", "activity", "battery", …
+	Level string `json:"level"` // how far it alone would have the node give way
+	Since int64  `json:"since"`
+	Until int64  `json:"until"` // when it ends by itself; 0: not known
+	Text  string `json:"text"`
+	Ends  string `json:"ends"` // what ends it
+}
+
+// Caps are ceilings in effect. 0 is none, but for graphics memory: there is none to have.
+type Caps struct {
+	Processors    float64 `json:"processors"`
+	MemoryBytes   int64   `json:"memoryBytes"`
+	PromisedBytes int64   `json:"promisedBytes"` // of it, to tasks that run
+	VRAMBytes     int64   `json:"vramBytes"`
+	IOPerSecond   int64   `json:"ioPerSecond"`
+	DownPerSecond int64   `json:"downPerSecond"`
+	UpPerSecond   int64   `json:"upPerSecond"`
+	Share         float64 `json:"share"` // of what the owner gives, taken since the promise of Yield was broken; 1: all
+}
+
+// Yield is how fast this node gets out of the way of somebody who sits down at the computer.
+type Yield struct {
+	Count         int64 `json:"count"` // times it did
+	P50Millis     int64 `json:"p50Millis"`
+	P99Millis     int64 `json:"p99Millis"`
+	PromiseMillis int64 `json:"promiseMillis"`
+	Histogram     []Bar `json:"histogram"`
+}
+
+// Bar is one class of a histogram.
+type Bar struct {
+	ToMillis int64 `json:"toMillis"` // upper end; 0: none
+	Count    int64 `json:"count"`
+}
+
+// Sensor is what one sensor says.
+type Sensor struct {
+	Name  string  `json:"name"`
+	Known bool    `json:"known"` // false: Text says why there is no reading
+	Value float64 `json:"value"`
+	Unit  string  `json:"unit"` // "s", "%", "°C"; "": 1 is yes and 0 no
+	Text  string  `json:"text"`
+}
+
+// Goal is how far this node is with the hours a week in which its owner wants it ready for work.
+type Goal struct {
+	Hours float64 `json:"hours"` // wanted in seven days; 0: no goal
+	Done  float64 `json:"done"`  // in the last seven days
+}
+
+// Snooze asks for a pause.
+type Snooze struct {
+	Millis int64 `json:"millis"` // from now on; 0 ends the snooze
 }
 
 // Grade is how good this machine is, as measured.

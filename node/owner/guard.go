@@ -16,7 +16,7 @@ type Guard struct {
 	Load func() Load
 	// Apply brings a verdict into effect. halt asks to stop running tasks at once, whatever the level.
 	Apply func(v Verdict, halt bool)
-	// Each is called once in every slow round; it may be nil.
+	// Each is called once in every round, and must be quick; it may be nil.
 	Each func()
 	// Processors of this machine.
 	Processors int
@@ -74,9 +74,9 @@ func (g *Guard) Serve(ctx context.Context) error {
 		quick := !slow.IsZero() && now.Sub(slow) < slowRound
 		if !quick {
 			slow = now
-			if g.Each != nil {
-				g.Each()
-			}
+		}
+		if g.Each != nil {
+			g.Each()
 		}
 		r := g.Read(ctx, quick)
 		v := g.Owner.Observe(time.Now(), r)
@@ -106,6 +106,7 @@ func (g *Guard) yield(ctx context.Context, v Verdict, r Readings) Verdict {
 	}
 	select {
 	case <-time.After(makeWay):
+	case <-g.nudge: // somebody wants something else
 	case <-ctx.Done():
 	}
 	v = g.Owner.Observe(time.Now(), g.Read(ctx, false))

@@ -49,7 +49,7 @@ func FuzzServeWants(f *testing.F) {
 	f.Add(openCID[:20])
 	f.Add(make([]byte, dag.Size))
 	f.Fuzz(func(t *testing.T, sent []byte) {
-		x := &Exchange{blobs: blobs, log: slog.New(slog.DiscardHandler), o: Options{MayServe: func(_ p2p.ID, c dag.CID) bool { return c == openCID }}}
+		x := &Exchange{blobs: blobs, log: slog.New(slog.DiscardHandler), o: Options{Out: free{}, MayServe: func(_ p2p.ID, c dag.CID) bool { return c == openCID }}}
 		s := &recorded{Reader: bytes.NewReader(sent)}
 		if err := x.serveWants(t.Context(), s); err == nil {
 			t.Error("ended without a reason")

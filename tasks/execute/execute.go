@@ -129,6 +129,10 @@ func (e *Executor) Close() error {
 // Release ends the runners of a job: those in use when their task is done.
 func (e *Executor) Release(job tasks.JobID) { e.pool.release(job) }
 
+// Clear ends the runners that wait for their job's next task and removes their folders. Those in use go when their task
+// ends: after the engine's Kill, at once.
+func (e *Executor) Clear() { e.pool.clear() }
+
 // Output is what a run left behind.
 type Output struct {
 	Root  dag.CID
@@ -373,6 +377,14 @@ func (p *pool) release(job tasks.JobID) {
 	}
 	clear(p.idle[len(kept):])
 	p.idle = kept
+	p.mu.Unlock()
+	p.discardAll(over)
+}
+
+func (p *pool) clear() {
+	p.mu.Lock()
+	over := p.idle
+	p.idle = nil
 	p.mu.Unlock()
 	p.discardAll(over)
 }

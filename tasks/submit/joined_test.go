@@ -414,7 +414,7 @@ func TestPauseKillResume(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.wait("runs", func() bool { return running() == 2 })
-	if err := d.Pause(t.Context()); err != nil {
+	if err := d.Pause(t.Context(), tasks.Reason{Code: tasks.Paused}); err != nil {
 		t.Fatal(err)
 	}
 	w.wait("only what runs to be left", func() bool { st, _ := w.submitter.Job(t.Context(), id); return st.InFlight == 2 })

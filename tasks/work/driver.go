@@ -261,11 +261,11 @@ func (d *Driver) widen() {
 	}
 }
 
-// Pause stops taking work: tasks that wait go back, those that run go on. Resume takes work again.
-func (d *Driver) Pause(ctx context.Context) error {
+// Pause stops taking work: tasks that wait go back with the reason, those that run are left alone. Resume takes work again.
+func (d *Driver) Pause(ctx context.Context, why tasks.Reason) error {
 	return d.do(ctx, func() {
-		d.paused = true
-		d.giveBackQueued(tasks.Reason{Code: tasks.Paused})
+		d.paused, d.killed = true, false
+		d.giveBackQueued(why)
 		d.askAll()
 	})
 }

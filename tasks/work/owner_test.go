@@ -24,7 +24,7 @@ func TestRefusedBeforeTheDownload(t *testing.T) {
 				return nil
 			}
 		})
-		r.fetch = func(context.Context, func(int)) error { t.Error("the input was fetched"); return nil }
+		r.fetch = func(context.Context, work.Input, func([]dag.CID)) error { t.Error("the input was fetched"); return nil }
 		b := r.session()
 		b.say(&wire.Leases{Leases: []tasks.Lease{b.lease(1, func(l *tasks.Lease) {
 			l.Do.Inputs = []dag.CID{dag.Sum(dag.Raw, dag.SHA256, nil)}

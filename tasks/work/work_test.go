@@ -375,7 +375,7 @@ func TestWhyNoWork(t *testing.T) {
 		r := newRig(t, func(o *work.Options) { o.MaxSubmitters = 1 })
 		now := time.Now().UnixMilli()
 		r.HandleOffer(wire.Offer{Submitter: r.id, Kinds: []string{"test.unheard"}, Want: 1, Time: now, Expiry: now + 1000}, 0)
-		if err := r.Pause(t.Context()); err != nil {
+		if err := r.Pause(t.Context(), tasks.Reason{Code: tasks.Paused}); err != nil {
 			t.Fatal(err)
 		}
 		r.offer()

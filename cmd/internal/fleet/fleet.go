@@ -62,14 +62,22 @@ func (f *Fleet) Add(ctx context.Context, name string, settings ...string) (*Node
 	all := append([]string{
 		"listen.ports", "any", "listen.on", "loopback", "listen.profile", "lan", "api.ports", "any", "peers.mdns", "off",
 		"peers.bootstrap", strings.Join(known, ","),
+		// Whoever sits at this machine, and what feeds it, is no part of what a fleet shows.
+		"pause.active", "ignore", "pause.battery", "off", "pause.metered", "off", "pause.fullScreen", "off", "pause.busy", "100", "pause.hot", "110",
 	}, settings...)
 	if _, err := n.Kith(ctx, "init"); err != nil {
 		return nil, err
 	}
+	values := map[string]string{}
 	for i := 0; i+1 < len(all); i += 2 {
-		if _, err := n.Kith(ctx, "config", "set", all[i], all[i+1]); err != nil {
-			return nil, err
-		}
+		values[all[i]] = all[i+1]
+	}
+	set := []string{"config", "set"}
+	for key, value := range values {
+		set = append(set, key+"="+value)
+	}
+	if _, err := n.Kith(ctx, set...); err != nil {
+		return nil, err
 	}
 	f.nodes = append(f.nodes, n)
 	return n, nil

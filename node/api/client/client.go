@@ -131,6 +131,11 @@ func (c *Client) Owner(ctx context.Context, verb string) (o api.Owner, err error
 	return o, c.call(ctx, http.MethodPost, verb, nil, &o)
 }
 
+// Snooze pauses for a while; 0 ends that.
+func (c *Client) Snooze(ctx context.Context, d time.Duration) (o api.Owner, err error) {
+	return o, c.call(ctx, http.MethodPost, "snooze", api.Snooze{Millis: d.Milliseconds()}, &o)
+}
+
 // Settings lists every setting.
 func (c *Client) Settings(ctx context.Context) (s []api.Setting, err error) {
 	return s, c.call(ctx, http.MethodGet, "config", nil, &s)
