@@ -49,7 +49,8 @@ func start(t *testing.T, home string, settings map[string]string) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := map[string]string{"listen.ports": "any", "listen.on": "loopback", "listen.profile": "lan", "api.ports": "any", "peers.mdns": "off", "work.slots": "1",
+	all := map[string]string{
+		"listen.ports": "any", "listen.on": "loopback", "listen.profile": "lan", "api.ports": "any", "peers.mdns": "off", "work.slots": "1",
 		"pause.active": "ignore", "pause.battery": "off", "pause.metered": "off", "pause.fullScreen": "off", "pause.busy": "100", "pause.hot": "110",
 	}
 	for k, v := range settings {

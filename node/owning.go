@@ -72,8 +72,14 @@ func (n *Node) ownerState() api.Owner {
 			name, unit string
 			r          owner.Reading
 		}{
-			{"input", "s", r.Idle}, {"full screen", "", r.FullScreen}, {"programs", "", r.Program}, {"battery", "", r.Battery},
-			{"metered network", "", r.Metered}, {"temperature", "°C", r.Heat}, {"other programs", "%", r.Foreign}, {"waiting", "%", r.Pressure},
+			{"input", "s", r.Idle},
+			{"full screen", "", r.FullScreen},
+			{"programs", "", r.Program},
+			{"battery", "", r.Battery},
+			{"metered network", "", r.Metered},
+			{"temperature", "°C", r.Heat},
+			{"other programs", "%", r.Foreign},
+			{"waiting", "%", r.Pressure},
 			{"disk", "%", r.Disk},
 		} {
 			value := x.r.Value

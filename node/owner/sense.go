@@ -52,8 +52,15 @@ func (r Readings) clean() Readings {
 		at   *Reading
 		most float64
 	}{
-		{&r.Idle, math.MaxInt32}, {&r.FullScreen, 1}, {&r.Program, 1}, {&r.Battery, 1}, {&r.Metered, 1}, {&r.Heat, 150},
-		{&r.Foreign, 1}, {&r.Pressure, 1}, {&r.Disk, 1},
+		{&r.Idle, math.MaxInt32},
+		{&r.FullScreen, 1},
+		{&r.Program, 1},
+		{&r.Battery, 1},
+		{&r.Metered, 1},
+		{&r.Heat, 150},
+		{&r.Foreign, 1},
+		{&r.Pressure, 1},
+		{&r.Disk, 1},
 	} {
 		if x.at.Known {
 			*x.at = Seen(x.at.Value, x.most, x.at.Text)
