@@ -84,7 +84,6 @@ type Owner struct {
 	extra    map[Cause]Why
 	comfort  Comfort
 	why      []Why // that hold
-	caps     Caps  // in effect
 	halted   time.Time
 	memory   int64
 	scratch  int64
