@@ -236,8 +236,10 @@ func TestScreen(t *testing.T) {
 	_ = reader.Close()
 	display := ":" + strings.TrimSpace(string(b[:n]))
 	s := at(t, nil, Options{Displays: func() []string { return []string{display} }})
-	time.Sleep(1200 * time.Millisecond)
 	r := s.Read(t.Context(), false)
+	for deadline := time.Now().Add(20 * time.Second); r.Idle.Value < 1 && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		r.Idle = s.Read(t.Context(), true).Idle
+	}
 	if !r.Idle.Known || r.Idle.Value < 1 || !strings.Contains(r.Idle.Text, display) {
 		t.Fatalf("idle %+v", r.Idle)
 	}
