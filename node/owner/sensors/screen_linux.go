@@ -75,6 +75,7 @@ func (x *screen) open() bool {
 	}
 	x.conn, x.root = conn, xproto.Setup(conn).DefaultScreen(conn).Root
 	x.saver = screensaver.Init(conn) == nil
+	x.tried = time.Time{} // should it break, it may be back at once
 	return true
 }
 

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -218,15 +219,16 @@ func TestScreen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := exec.Command("Xvfb", "-displayfd", "3", "-nolisten", "tcp", "-screen", "0", "320x200x24")
+	server := exec.Command("Xvfb", "-displayfd", "3", "-noreset", "-nolisten", "tcp", "-screen", "0", "320x200x24")
 	server.ExtraFiles = []*os.File{writer}
 	if err := server.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer func() {
-		_ = server.Process.Kill()
+	end := func() { // kindly, so that it removes its files
+		_ = server.Process.Signal(syscall.SIGTERM)
 		_ = server.Wait()
-	}()
+	}
+	defer end()
 	_ = writer.Close()
 	b := make([]byte, 16)
 	n, err := reader.Read(b)
@@ -297,8 +299,7 @@ func TestScreen(t *testing.T) {
 			t.Errorf("after the mouse moved the screen was idle for %v s, before for %v s", again.Value, r.Idle.Value)
 		}
 	}
-	_ = server.Process.Kill()
-	_ = server.Wait()
+	end()
 	for range 3 { // the first question may still find the old connection
 		if r := s.Read(t.Context(), true).Idle; !r.Known && r.Text != "" {
 			return
