@@ -240,8 +240,10 @@ func TestScreen(t *testing.T) {
 	s := at(t, nil, Options{Displays: func() []string { return []string{display} }})
 	r := s.Read(t.Context(), false)
 	for deadline := time.Now().Add(20 * time.Second); r.Idle.Value < 1 && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		s.screen(display).tried = time.Time{} // the server may not answer yet
 		r.Idle = s.Read(t.Context(), true).Idle
 	}
+	r.FullScreen = s.fullScreen(t.Context())
 	if !r.Idle.Known || r.Idle.Value < 1 || !strings.Contains(r.Idle.Text, display) {
 		t.Fatalf("idle %+v", r.Idle)
 	}
