@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -85,6 +86,7 @@ const (
 	usual       = 1 << 30
 	leftFree    = 64 << 20
 	maxWrong    = 20
+	maxProcs    = 260
 	seqDepth    = 8
 	stretches   = 8
 	cliffStep   = 200 * time.Millisecond
@@ -92,7 +94,9 @@ const (
 	steepEnough = 0.6
 )
 
-// Measure measures a drive in this process; Probe does it in a child.
+// Measure measures a drive in this process, which should have nothing else to do; Probe does it in a child. While it runs,
+// Go has as many processors as the deepest queue has requests: otherwise a worker whose request is done waits for a
+// processor that another one's request holds, and at depth 32 two cores reach half the drive's speed.
 func Measure(ctx context.Context, o Options) (Result, error) {
 	if o.Budget <= 0 {
 		o.Budget = 4 * time.Second
@@ -105,6 +109,9 @@ func Measure(ctx context.Context, o Options) (Result, error) {
 	}
 	if o.Space == nil {
 		o.Space = freeSpace
+	}
+	if procs := slices.Max(o.Depths) + 2; procs > runtime.GOMAXPROCS(0) && procs <= maxProcs {
+		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(procs))
 	}
 	size, err := sizeFor(o)
 	if err != nil {
