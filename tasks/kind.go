@@ -34,8 +34,21 @@ type Comparison string
 // Comparisons.
 const (
 	Bitwise Comparison = "bitwise" // same root
-	Numeric Comparison = "numeric" // Kind-specific tolerance, within an equivalence class
+	// Numeric results of one equivalence class must have the same root; between classes they may differ by the kind's
+	// Tolerance.
+	Numeric Comparison = "numeric"
+	// Schema results agree if each of them is what the kind's schema of its output demands: for what has no one right
+	// answer.
+	Schema Comparison = "schema"
 )
+
+// Tolerance is by how much numeric results of a kind may differ between machines whose floats differ. The zero Tolerance
+// allows nothing.
+type Tolerance struct {
+	Cosine      float64 // least cosine similarity of two outputs; 0: not looked at
+	MaxRelative float64 // largest relative error of any value; 0: not looked at
+	Floor       float64 // a value smaller than this counts as this large, so that noise around zero is no error
+}
 
 // Description is what a kind says of itself.
 type Description struct {
@@ -47,6 +60,7 @@ type Description struct {
 	Needs      Needs      // least a node must have
 	Limits     Limits     // defaults for one task with DefaultPartBytes of input
 	Comparison Comparison // how replicas are compared
+	Tolerance  Tolerance  // of Numeric
 	Reusable   bool       // may one process run several tasks of one job
 }
 

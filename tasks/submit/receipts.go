@@ -9,6 +9,7 @@ import (
 	"kith/storage/dag"
 	"kith/tasks"
 	"kith/tasks/job"
+	"kith/tasks/trust"
 	"kith/tasks/wire"
 )
 
@@ -101,6 +102,9 @@ func (d *Driver) owes(worker tasks.NodeID) *owed {
 // receipt adds one line to the account with a worker. One that is away gets it when it returns.
 func (d *Driver) receipt(j *running, item *job.Decision, r *job.Settled, now int64) {
 	line := d.line(j, item, r, now)
+	if r.Outcome == tasks.Accepted {
+		line.CPUMillis = d.believed(&j.plan[item.Task.Stage], r)
+	}
 	s := d.sessions[r.Worker]
 	if s == nil {
 		if o := d.owes(r.Worker); len(o.loose) < maxLoose {
@@ -115,6 +119,24 @@ func (d *Driver) receipt(j *running, item *job.Decision, r *job.Settled, now int
 		s.dueAt = now + receiptWait.Milliseconds()
 		d.due(s.dueAt)
 	}
+}
+
+// keptClaims is how many claims of one stage a new one is compared with.
+const keptClaims = 64
+
+// believed is the processor time a worker gets credit for: what it claims, as far as that is no outlier among what others
+// claimed for the same stage.
+func (d *Driver) believed(p *stagePlan, r *job.Settled) int64 {
+	claim := r.CPUMillis
+	if top := trust.Ceiling(p.claims); claim > top {
+		d.log.Info("A worker claims more processor time than others need", "worker", r.Worker, "claims", claim, "counted", top)
+		claim = top
+	}
+	if len(p.claims) == keptClaims {
+		p.claims = append(p.claims[:0], p.claims[1:]...)
+	}
+	p.claims = append(p.claims, claim)
+	return claim
 }
 
 // flushReceipts gives a batch to the session's writer, which signs it.

@@ -50,6 +50,7 @@ type stagePlan struct {
 	limits tasks.Limits
 	life   int64 // of a lease, milliseconds
 	needs  tasks.Needs
+	claims []int64 // of processor time by accepted results, the newest last, at most keptClaims
 }
 
 type inline struct {

@@ -47,7 +47,7 @@ type Replica struct {
 	Worker  tasks.NodeID
 	Account string // empty: the worker is its own account
 	Group   string // network origin; empty: none is known, and none is demanded
-	Equals  string // equivalence class of its floats; only replicas of one class are compared numerically
+	Equals  string // equivalence class of its floats; within one, numeric results must be the same bytes; "": unknown
 	State   State
 	Root    dag.CID // from Revealed on
 }
@@ -131,11 +131,11 @@ func Decide(p Policy, how tasks.Comparison, replicas []Replica, agree func(a, b 
 		return d
 	}
 	best := t.best(sameRoot)
-	if how == tasks.Numeric && agree != nil {
+	if how != tasks.Bitwise && agree != nil {
 		near := func(a, b *Replica) bool { // called with b before a in the order of roots
-			return a.Root == b.Root || a.Equals != "" && a.Equals == b.Equals && agree(b.Root, a.Root) == Agree
+			return a.Root == b.Root || mayDiffer(how, a, b) && agree(b.Root, a.Root) == Agree
 		}
-		if pairs := t.unknown(agree); len(pairs) > 0 {
+		if pairs := t.unknown(how, agree); len(pairs) > 0 {
 			return Decision{Action: Compare, Pairs: pairs}
 		}
 		if d, ok := t.accept(p, near); ok {
@@ -165,6 +165,12 @@ func Decide(p Policy, how tasks.Comparison, replicas []Replica, agree func(a, b 
 	default:
 		return Decision{Action: Reveal, Replicas: t.committed}
 	}
+}
+
+// mayDiffer reports whether different bytes of two replicas may yet agree. Machines of one equivalence class compute the
+// same bytes, so there different ones are a lie or a fault.
+func mayDiffer(how tasks.Comparison, a, b *Replica) bool {
+	return how == tasks.Schema || a.Equals == "" || a.Equals != b.Equals
 }
 
 func sameRoot(a, b *Replica) bool { return a.Root == b.Root }
@@ -231,13 +237,13 @@ func (t *votes) more(p Policy, missing int) Decision {
 }
 
 // unknown lists the pairs of outputs whose agreement is needed and not known, smaller root first, each once.
-func (t *votes) unknown(agree func(a, b dag.CID) Agreement) [][2]dag.CID {
+func (t *votes) unknown(how tasks.Comparison, agree func(a, b dag.CID) Agreement) [][2]dag.CID {
 	var pairs [][2]dag.CID
 	seen := map[[2]dag.CID]bool{}
 	for n, i := range t.checked {
 		for _, j := range t.checked[:n] {
 			a, b := &t.all[i], &t.all[j]
-			if a.Root == b.Root || a.Equals == "" || a.Equals != b.Equals {
+			if a.Root == b.Root || !mayDiffer(how, a, b) {
 				continue
 			}
 			pair := [2]dag.CID{b.Root, a.Root} // checked is sorted: the smaller first

@@ -139,7 +139,7 @@ func near(known map[dag.CID]byte) func(a, b dag.CID) Agreement {
 
 func numeric(n byte, out byte) Replica {
 	r := rep(n, Checked, out)
-	r.Equals = "avx2"
+	r.Equals = string(rune('k' + n)) // a class of its own
 	return r
 }
 
@@ -180,18 +180,21 @@ func TestNumeric(t *testing.T) {
 	if d.Action != Compare || len(d.Pairs) != 1 || bytes.Compare(d.Pairs[0][0][:], d.Pairs[0][1][:]) >= 0 {
 		t.Errorf("unknown: %+v", d)
 	}
-	// Machines of different equivalence classes are not compared.
-	other := numeric(2, 11)
-	other.Equals = "neon"
-	d = Decide(two, tasks.Numeric, []Replica{numeric(1, 10), other}, near(known))
+	// Machines of one equivalence class must give the same bytes.
+	alike := numeric(2, 11)
+	alike.Equals = numeric(1, 10).Equals
+	d = Decide(two, tasks.Numeric, []Replica{numeric(1, 10), alike}, near(known))
 	if d.Action != More {
-		t.Errorf("different classes: %+v", d)
+		t.Errorf("one class: %+v", d)
+	}
+	if d = Decide(two, tasks.Schema, []Replica{numeric(1, 10), alike}, near(known)); d.Action != Accept {
+		t.Errorf("by schema: %+v", d)
 	}
 	none := numeric(1, 10)
 	none.Equals = ""
 	also := numeric(2, 11)
 	also.Equals = ""
-	if d = Decide(two, tasks.Numeric, []Replica{none, also}, near(known)); d.Action != More {
+	if d = Decide(two, tasks.Numeric, []Replica{none, also}, near(known)); d.Action != Accept {
 		t.Errorf("no class: %+v", d)
 	}
 }
@@ -228,7 +231,7 @@ func TestRules(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		in := draw(t)
 		p := Policy{K: rapid.IntRange(1, 4).Draw(t, "k"), N: rapid.IntRange(1, 6).Draw(t, "n")}
-		how := rapid.SampledFrom([]tasks.Comparison{tasks.Bitwise, tasks.Numeric}).Draw(t, "comparison")
+		how := rapid.SampledFrom([]tasks.Comparison{tasks.Bitwise, tasks.Numeric, tasks.Schema}).Draw(t, "comparison")
 		d := Decide(p, how, in, near(known))
 		k := min(p.K, p.N)
 
@@ -285,8 +288,22 @@ func TestRules(t *testing.T) {
 				}
 				found = found || in[i].Root == d.Root
 				for _, j := range d.Winners {
-					if how == tasks.Bitwise && in[i].Root != in[j].Root {
+					same := in[i].Root == in[j].Root
+					if how == tasks.Bitwise && !same {
 						t.Fatal("winners with different outputs")
+					}
+					if how == tasks.Numeric && !same && in[i].Equals != "" && in[i].Equals == in[j].Equals {
+						t.Fatal("winners of one class with different bytes")
+					}
+					lo, hi := in[i].Root, in[j].Root
+					if bytes.Compare(lo[:], hi[:]) > 0 {
+						lo, hi = hi, lo
+					}
+					if !same && near(known)(lo, hi) != Agree {
+						t.Fatal("winners that are no clique")
+					}
+					if bytes.Compare(in[i].Root[:], d.Root[:]) < 0 {
+						t.Fatal("not the smallest root")
 					}
 				}
 			}
@@ -302,7 +319,7 @@ func TestRules(t *testing.T) {
 				t.Fatal("rejected without a reason")
 			}
 		case Compare:
-			if how != tasks.Numeric || len(d.Pairs) == 0 {
+			if how == tasks.Bitwise || len(d.Pairs) == 0 {
 				t.Fatal("compares without need")
 			}
 		}
