@@ -76,6 +76,7 @@ type API struct {
 // Work is what the owner gives to others.
 type Work struct {
 	Donate         Switch   `json:"donate,omitzero" doc:"do tasks of other nodes" live:"yes"`
+	Weights        []string `json:"weights,omitzero" doc:"who gets more of the slots when several want them: a kind, a family of kinds or a node, and how many times as much (etl.*=3)" form:"weight" live:"yes"`
 	Slots          int      `json:"slots,omitzero" doc:"tasks that may run at the same time" min:"1" max:"256" live:"yes"`
 	MemoryPerTask  Size     `json:"memoryPerTask,omitzero" doc:"memory of one task at most" min:"16MiB" max:"1TiB" live:"yes"`
 	Memory         Size     `json:"memory,omitzero" doc:"memory of all tasks together" min:"64MiB" max:"16TiB" machine:"memory" live:"yes"`
@@ -263,6 +264,7 @@ var forms = map[string]form{
 	"node":      {regexp.MustCompile(`^[a-z2-7]{52}$`), "the name of a node, 52 letters; kith id prints it"},
 	"kind":      {regexp.MustCompile(`^[a-z0-9]+(\.[a-z0-9-]+)*(\.?\*)?$`), "the name of a kind like etl.dedup, or etl.*"},
 	"weights":   {regexp.MustCompile(`^ *[0-9]{1,4}(\.[0-9]{1,3})?( *, *[0-9]{1,4}(\.[0-9]{1,3})?){5} *$`), "six numbers joined by commas, not all 0: GPU, processor, memory, drives, network, uptime"},
+	"weight":    {regexp.MustCompile(`^([a-z0-9]+(\.[a-z0-9-]+)*(\.?\*)?|[a-z2-7]{52})=[1-9][0-9]{0,2}$`), "a kind, a family like etl.* or the id of a node, then = and 1 to 999"},
 	"multiaddr": {regexp.MustCompile(`^/[a-z0-9]+/\S+/p2p/[1-9A-HJ-NP-Za-km-z]{20,}$`), "a multiaddr that ends in /p2p/ID; kith id prints it"},
 }
 

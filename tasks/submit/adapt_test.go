@@ -2,16 +2,23 @@ package submit_test
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
+	"net/netip"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"kith/storage/dag"
+	"kith/storage/memstore"
 	"kith/tasks"
 	"kith/tasks/execute"
 	"kith/tasks/job"
 	"kith/tasks/submit"
+	"kith/tasks/trust"
 	"kith/tasks/wire"
 	"kith/tasks/work"
 )
@@ -178,4 +185,102 @@ func TestAdaptiveSpecs(t *testing.T) {
 	if st, err := w.submitter.Job(t.Context(), id); err != nil || st.Spec.Policy.Replication != "" || st.Spec.Policy.N != 3 {
 		t.Errorf("fixed replication is written as %+v, %v", st.Spec.Policy, err)
 	}
+}
+
+// All newcomers together hold no more than a tenth of an adaptive job while a worker that has proven itself is there.
+func TestStrangersShareATenth(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, nil)
+		w.submit(func(o *submit.Options) { o.LAN = false })
+		w.newDonor()
+		w.mustFinish(w.run(solo(10)))
+		spec := sleepy(100, 60_000)
+		spec.Policy.Replication = tasks.Adaptive
+		if _, err := w.submitter.Submit(t.Context(), spec); err != nil {
+			t.Fatal(err)
+		}
+		total := 0
+		for n := range byte(6) {
+			total += w.inFlight(t, w.greedy(t, 60+n, netip.AddrFrom4([4]byte{203, 0, n, 1})).id)
+		}
+		if total != 10 {
+			t.Errorf("newcomers hold %d leases of 100 tasks, want 10", total)
+		}
+	})
+}
+
+// inflated claims a thousand times the processor time that its tasks took.
+type inflated struct{ work.Executor }
+
+func (e inflated) Run(ctx context.Context, a tasks.Assignment, progress func(done, total int64)) (execute.Output, error) {
+	out, err := e.Executor.Run(ctx, a, progress)
+	out.CPUMillis = 1000 * (out.CPUMillis + 100)
+	return out, err
+}
+
+// Who claims far more processor time than others need for the same work gets credit for what is believable.
+func TestInflatedClaimsAreCut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, nil)
+		w.submit()
+		bad := w.newDonor(func(o *work.Options) { o.Executor = inflated{o.Executor} })
+		for range 3 {
+			w.newDonor()
+		}
+		w.gather(4)
+		st := w.run(noop(200))
+		w.mustFinish(st)
+		time.Sleep(time.Second) // for the last receipts
+		counted, cut := 0, 0
+		if err := w.submitter.Receipts(t.Context(), st.ID, func(r *submit.Receipts) {
+			for _, line := range r.Batch.Receipts {
+				if r.Worker == bad.id && line.Outcome == tasks.Accepted {
+					counted++
+					if line.CPUMillis < 1000 {
+						cut++
+					}
+				}
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if counted < 20 || cut < counted*3/4 {
+			t.Errorf("%d of %d inflated claims were cut", cut, counted)
+		}
+	})
+}
+
+// A reputation store that a later version wrote is refused by name; one whose clock was ahead does not keep a record
+// from fading.
+func TestReputationFromTheFuture(t *testing.T) {
+	log := newMemLog(t)
+	b, err := dag.Marshal(map[string]any{"v": 2, "jobs": [][]byte{}, "trust": []trust.Entry{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	log.snap, log.snapSeq = b, 1
+	w := newWorld(t, nil)
+	d := submit.New(submit.Options{Network: network, Key: ed25519.NewKeyFromSeed(make([]byte, 32)), Kinds: w.kinds, Blobs: memstore.NewBlobs(), Log: log})
+	if err := d.Serve(t.Context()); err == nil || !strings.Contains(err.Error(), "version 2, this program knows 1") {
+		t.Errorf("a later version: %v", err)
+	}
+
+	synctest.Test(t, func(t *testing.T) {
+		day := time.Now().UnixMilli() / 86_400_000
+		entry := []trust.Entry{{Node: tasks.NodeID{5}, Record: trust.Record{Forged: 3_000_000, Day: day + 10_000}}}
+		b, err := dag.Marshal(entry)
+		if err != nil {
+			t.Fatal(err)
+		}
+		log := newMemLog(t)
+		log.recs = [][]byte{slices.Concat(make([]byte, 40), b)}
+		log.synced = 1
+		w := newWorld(t, nil)
+		s := w.startSubmitter(log, newMemLog(t), memstore.NewBlobs())
+		time.Sleep(60 * 24 * time.Hour)
+		got, err := s.Trust(t.Context())
+		if err != nil || len(got.Records) != 1 || got.Records[0].Record.Forged > 1_000_000 {
+			t.Errorf("after two months: %+v, %v", got.Records, err)
+		}
+	})
 }

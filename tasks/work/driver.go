@@ -49,8 +49,9 @@ type Driver struct {
 	heard    map[tasks.NodeID][]tasks.Verdict // before the last start, for sessions to come
 	order    []*session                       // round robin
 	turn     int
-	busy     int // slots at work
-	slots    int // runners started
+	reached  time.Duration // slot time, divided by weight, of whoever had its turn last
+	busy     int           // slots at work
+	slots    int           // runners started
 	paused   bool
 	killed   bool
 	average  time.Duration // of the running time of a task, moving

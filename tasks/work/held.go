@@ -92,12 +92,13 @@ func (h *held) describe() Running {
 	return r
 }
 
-// start gives free slots work, submitters in turn, and begins to fetch inputs ahead.
+// start gives free slots work, submitters in their fair turn, and begins to fetch inputs ahead.
 func (d *Driver) start() {
 	if !d.changed {
 		return
 	}
 	d.changed = false
+	d.fair()
 	for d.busy < d.o.Slots {
 		h := d.next()
 		if h == nil {
@@ -121,6 +122,7 @@ func (d *Driver) start() {
 		}
 		d.busy++
 		h.state, h.since, h.stop = running, time.Now().UnixMilli(), stop
+		d.began(h)
 		d.runs <- &run{of: h, ctx: ctx, cancel: cancel, release: release}
 	}
 	for _, s := range d.order {
@@ -307,6 +309,7 @@ func (d *Driver) execute(r *run) {
 // ran takes an execution back from a slot.
 func (d *Driver) ran(h *held, p *promise, took time.Duration, err error, log []string) {
 	d.busy--
+	d.finished(h, took)
 	d.changed = true
 	h.stop = nil
 	d.average += (took - d.average) / 8

@@ -41,6 +41,9 @@ type Options struct {
 	Allowed func(kind string) bool
 	// Audience estimates how many nodes hear an offer of this device class and ring; it may be nil: 1.
 	Audience func(class tasks.DeviceClass, ring int) int
+	// Weight is the part of the slots a kind of work gets for a submitter, against others: at least 1. It may be nil: all
+	// are equal. It is called for every task that starts and ends, and may answer differently at any time.
+	Weight func(submitter tasks.NodeID, kind string) int
 	// Slots is how many tasks run at once. 0: the number of processors.
 	Slots int
 	// MaxSubmitters is how many sessions are open at once. 0: 16.

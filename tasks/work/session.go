@@ -48,6 +48,7 @@ type session struct {
 	accepted  int64
 	reason    *tasks.Reason
 	beating   bool
+	share     share
 	nudge     chan struct{} // ends a wait before a reconnect
 	verdicts  map[tasks.LeaseID]tasks.Outcome
 	recalled  []tasks.LeaseID                     // keys of verdicts, oldest first
