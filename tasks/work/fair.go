@@ -15,7 +15,19 @@ type share struct {
 	spent   time.Duration // slot time used, divided by weight, on the scale of Driver.reached
 	running []*held       // with since
 	resting bool          // it had nothing to do
+	earned  int           // accepted results of this node
+	signed  int           // of them with a receipt
 }
+
+// A submitter that accepts results and does not sign for them is served last: one that owes receipts for more than a
+// twentieth of what it accepted, beyond those that may be on their way.
+const (
+	signedNum, signedDen = 95, 100
+	onTheirWay           = 256
+)
+
+// mean reports whether a submitter keeps back receipts.
+func (s *share) mean() bool { return (s.earned-onTheirWay)*signedNum > s.signed*signedDen }
 
 // used is what counts against a submitter at now: what it has spent, and what its running tasks have used so far.
 func (d *Driver) used(s *session, now int64) time.Duration {
@@ -49,7 +61,15 @@ func (d *Driver) fair() {
 			s.share.spent = max(s.share.spent, d.reached)
 		}
 	}
-	slices.SortStableFunc(d.order, func(a, b *session) int { return cmp.Compare(d.used(a, now), d.used(b, now)) })
+	slices.SortStableFunc(d.order, func(a, b *session) int {
+		if a.share.mean() != b.share.mean() {
+			if a.share.mean() {
+				return 1
+			}
+			return -1
+		}
+		return cmp.Compare(d.used(a, now), d.used(b, now))
+	})
 	d.turn = len(d.order) - 1 // the next one is the first
 }
 

@@ -79,3 +79,34 @@ func TestSlotsAreSharedFairly(t *testing.T) {
 		})
 	}
 }
+
+// A submitter that signs for nothing is served after those that do, and again in turn when it has caught up.
+func TestMeanSubmittersAreServedLast(t *testing.T) {
+	d := &Driver{}
+	do := tasks.Assignment{Steps: []tasks.Step{{Kind: "x"}}}
+	var list [2]*session
+	for i := range list {
+		list[i] = &session{d: d, peer: tasks.NodeID{byte(i)}}
+		list[i].queue = []*held{{s: list[i], state: ready, lease: tasks.Lease{Do: do}}}
+		d.order = append(d.order, list[i])
+	}
+	first := func() *session { d.fair(); return d.order[(d.turn+1)%len(d.order)] }
+	list[0].share.spent = -time.Hour // its turn by far
+	for _, c := range []struct {
+		name           string
+		earned, signed int
+		want           int
+	}{
+		{"receipts on their way", onTheirWay, 0, 0},
+		{"all signed", 10_000, 10_000, 0},
+		{"a few owed", 10_000, 9_400, 0},
+		{"most owed", 10_000, 1_000, 1},
+		{"none signed", 2 * onTheirWay, 0, 1},
+		{"caught up", 10_000, 9_600, 0},
+	} {
+		list[0].share.earned, list[0].share.signed = c.earned, c.signed
+		if got := first(); got != list[c.want] {
+			t.Errorf("%s: %v is served first", c.name, got.peer[0])
+		}
+	}
+}

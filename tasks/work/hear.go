@@ -275,6 +275,7 @@ func (s *session) verdict(v *tasks.Verdict) {
 	s.remember(v)
 	if v.Outcome == tasks.Accepted {
 		s.accepted++
+		s.share.earned++
 		s.d.accepted++
 		if s.d.o.Book != nil && len(h.lease.Do.Steps) > 0 { // one from before a restart is not known in full
 			s.made[v.Lease] = &h.lease.Do

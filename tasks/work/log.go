@@ -213,6 +213,11 @@ func (d *Driver) countersign(s *session, m *wire.Receipts) {
 		Sig: wire.SignBatch(d.o.Network, d.o.Key, s.peer, d.self, m.Root, len(m.Receipts)),
 	}
 	s.recount(ack)
+	for i := range m.Receipts {
+		if m.Receipts[i].Outcome == tasks.Accepted {
+			s.share.signed++
+		}
+	}
 	if d.o.Book != nil {
 		b, err := dag.Marshal(&Receipts{Submitter: s.peer, At: time.Now().UnixMilli(), Batch: *m, Ack: ack.Sig})
 		if err != nil {
