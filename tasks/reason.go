@@ -27,6 +27,8 @@ const (
 	WrongRegion      Code = "wrong-region"
 	WeakSandbox      Code = "weak-sandbox"
 	WeakDevice       Code = "weak-device"
+	WeakGrade        Code = "weak-grade"
+	NotTrusted       Code = "not-trusted"
 	KindOff          Code = "kind-off"
 	UnknownKindCode  Code = "unknown-kind"
 	OverLimits       Code = "over-limits"
@@ -74,6 +76,8 @@ var reasons = map[Code]words{
 	WrongRegion:      {"the job does not allow this node's region", "nothing to do"},
 	WeakSandbox:      {"the job demands a stronger sandbox than this node has", "kith status shows the grade and how to raise it"},
 	WeakDevice:       {"the job needs a stronger device", "nothing to do"},
+	WeakGrade:        {"the job needs a node with a better grade", "kith bench grades this node again; a job's owner can lower --min-grade"},
+	NotTrusted:       {"the job's input is not public, and goes only to nodes whose results agreed with others' lately", "good work on public jobs makes up for it; kith trust shows the submitter's reasons"},
 	KindOff:          {"the owner of this node switched this kind of work off", "switch it on in the settings if you want it"},
 	UnknownKindCode:  {"this version of Kith does not know that kind of work", "update Kith"},
 	OverLimits:       {"the task asks for more than the owner of this node gives", "raise the limits in the settings, or make parts smaller"},

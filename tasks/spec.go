@@ -51,6 +51,8 @@ type Policy struct {
 	MinSandbox   SandboxGrade `cbor:"sandbox" json:"sandbox"`
 	Deadline     int64        `cbor:"deadline" json:"deadline"` // Unix milliseconds; 0: none
 	SessionsWant int          `cbor:"want" json:"want"`         // sessions asked for in offers; 0: chosen from k and the number of tasks
+	// MinGrade is the lowest grade band a node may have, in tenths of the scale; 0: any, ungraded ones too.
+	MinGrade int `cbor:"grade,omitempty" json:"minGrade,omitempty"`
 	// Replication says whether every task needs K agreeing results; "" is Fixed.
 	Replication Replication `cbor:"rep,omitempty" json:"replication,omitempty"`
 }

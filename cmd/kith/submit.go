@@ -124,6 +124,7 @@ type submitCmd struct {
 	Name        string        `help:"A name for people."`
 	PartSize    string        `help:"Input of one task, for example 8MiB." placeholder:"SIZE"`
 	Want        int           `help:"Workers to ask for; 0 chooses." default:"0"`
+	MinGrade    int           `help:"Lowest grade of a node to accept, in tenths of the scale, 1 to 10; 0: any." default:"0"`
 	MinSandbox  int           `help:"Weakest sandbox grade to accept, 1 to 3." default:"0"`
 	Memory      string        `help:"Memory of one task at most, for example 512MiB." placeholder:"SIZE"`
 	TaskTime    time.Duration `help:"Running time of one task at most." placeholder:"TIME"`
@@ -185,7 +186,7 @@ func (c submitCmd) request() (api.Submit, error) {
 	req := api.Submit{
 		Name: c.Name, Ops: ops, K: c.K, N: c.N, Nodes: c.Nodes, Regions: c.Regions, Excluded: c.Exclude,
 		MinSandbox: tasks.SandboxGrade(c.MinSandbox), Want: c.Want, Sensitivity: tasks.Sensitivity(c.Sensitivity),
-		Replication: tasks.Replication(c.Replication),
+		Replication: tasks.Replication(c.Replication), MinGrade: c.MinGrade,
 	}
 	allowed := []tasks.Sensitivity{tasks.Public, tasks.Synthetic, tasks.Approved, tasks.Private}
 	switch {

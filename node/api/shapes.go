@@ -318,6 +318,7 @@ type Submit struct {
 	Sensitivity tasks.Sensitivity  `json:"sensitivity"` // "": private, which runs on this machine alone
 	Replication tasks.Replication  `json:"replication"` // "fixed", "adaptive"; "": fixed
 	MinSandbox  tasks.SandboxGrade `json:"minSandbox"`  // 0: what the kind needs
+	MinGrade    int                `json:"minGrade"`    // in tenths of the scale; 0: any
 	PartBytes   int64              `json:"partBytes"`   // input bytes a task; 0: 4 MiB
 	Want        int                `json:"want"`        // sessions to ask for; 0: chosen
 	Limits      tasks.Limits       `json:"limits"`      // zero fields: the kind's

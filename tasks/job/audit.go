@@ -141,13 +141,13 @@ func (s *State) provisional(ev *Provisional, now int64, a *Actions) {
 		}
 	}
 	if s.round != round {
-		s.renew(a)
+		s.Renew(a)
 	}
 	s.finishing(a)
 }
 
-// renew asks again for everything the driver was at: what it makes of what was taken back is void.
-func (s *State) renew(a *Actions) {
+// Renew asks again for everything the driver was at: what it makes of what was taken back is void.
+func (s *State) Renew(a *Actions) {
 	if s.phase != Running {
 		return
 	}

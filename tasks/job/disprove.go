@@ -30,7 +30,7 @@ func (s *State) disprove(id tasks.NodeID, now int64, a *Actions) {
 			}
 		}
 	}
-	s.renew(a)
+	s.Renew(a)
 	for i := range s.stages {
 		for j := range s.stages[i].tasks {
 			if t := &s.stages[i].tasks[j]; t.phase.active() && len(t.reps) > 0 {

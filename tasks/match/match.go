@@ -23,6 +23,7 @@ type Node struct {
 	Account  string // Account(…)
 	Region   string
 	Class    tasks.DeviceClass
+	Band     int // grade in tenths of the scale, 1 to 10; 0: ungraded
 	Sandbox  tasks.SandboxGrade
 	Memory   int64    // bytes given to tasks, all together
 	Kinds    []string // kinds its owner allows; empty: all
@@ -35,6 +36,7 @@ type Node struct {
 	Load     int   // of the machine, per mille
 	Relayed  bool
 	Reliable int // accepted results, per mille of those due (trust)
+	Proven   bool
 }
 
 // Place is where a replica of a task was leased before.
@@ -53,9 +55,11 @@ type Need struct {
 	Class   tasks.DeviceClass  // the stronger of kind and policy
 	Sandbox tasks.SandboxGrade // the stronger of kind and policy
 	Memory  int64              // bytes
-	Kinds   []string           // of every step
-	Tried   []Place            // its replicas so far
-	Holders []tasks.NodeID     // nodes that hold its inputs already
+	// Sealed says that the inputs are not public: they go only to nodes of good record, and of those rather to proven ones.
+	Sealed  bool
+	Kinds   []string       // of every step
+	Tried   []Place        // its replicas so far
+	Holders []tasks.NodeID // nodes that hold its inputs already
 	// Full says that the job has used as many nodes as it may; only Known nodes get more of it.
 	Full  bool
 	Known []tasks.NodeID // sorted (slices.SortFunc by bytes); read only if Full
@@ -65,7 +69,7 @@ type Need struct {
 type filter func(*Need, *Node) tasks.Code
 
 // filters stand in the order in which a refusal is the less telling: a node that is only busy came closest.
-var filters = [...]filter{banned, kinds, class, sandbox, region, memory, nodeLimit, tried, diverse, quota, busy}
+var filters = [...]filter{banned, record, kinds, class, grade, sandbox, region, memory, nodeLimit, tried, diverse, quota, busy}
 
 // Filters is how many filters there are.
 const Filters = len(filters)
@@ -73,6 +77,24 @@ const Filters = len(filters)
 func banned(_ *Need, n *Node) tasks.Code {
 	if n.Banned {
 		return tasks.Banned
+	}
+	return ""
+}
+
+// leastReliable is the share of work that was not bad, per mille, below which a node gets nothing that is not public: one
+// that was outvoted or withheld a result lately, and has not made up for it.
+const leastReliable = 800
+
+func record(need *Need, n *Node) tasks.Code {
+	if need.Sealed && n.Reliable < leastReliable {
+		return tasks.NotTrusted
+	}
+	return ""
+}
+
+func grade(need *Need, n *Node) tasks.Code {
+	if need.Policy != nil && n.Band < need.Policy.MinGrade {
+		return tasks.WeakGrade
 	}
 	return ""
 }
@@ -181,6 +203,8 @@ const (
 	costRelay   = 200 // blocks through a relay
 	costFetch   = 60  // the inputs are not there
 	costDoubt   = 400 // for a node none of whose results were accepted
+	costSlow    = 15  // each tenth of the scale that the node's grade is below the best; ungraded counts as the middle
+	costStrange = 150 // inputs that are not public, to a node that has not proven itself
 )
 
 // cost estimates in milliseconds what giving the task to n adds.
@@ -188,6 +212,14 @@ func cost(need *Need, n *Node) int64 {
 	c := 2*n.RTT + int64(n.Running)*costRunning + int64(n.Load)*costLoad/1000 + int64(1000-n.Reliable)*costDoubt/1000
 	if n.Relayed {
 		c += costRelay
+	}
+	if n.Band > 0 {
+		c += int64(10-min(n.Band, 10)) * costSlow
+	} else {
+		c += 5 * costSlow
+	}
+	if need.Sealed && !n.Proven {
+		c += costStrange
 	}
 	if !slices.Contains(need.Holders, n.ID) {
 		c += costFetch

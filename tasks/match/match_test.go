@@ -43,6 +43,12 @@ func TestFilters(t *testing.T) {
 		{"region listed", func(need *Need, _ *Node) { need.Policy.Regions = []string{"FR", "DE"} }, ""},
 		{"region excluded", func(need *Need, _ *Node) { need.Policy.Excluded = []string{"DE"} }, tasks.WrongRegion},
 		{"region unknown", func(need *Need, n *Node) { need.Policy.Regions, n.Region = []string{"DE"}, "" }, tasks.WrongRegion},
+		{"ungraded", func(need *Need, _ *Node) { need.Policy.MinGrade = 1 }, tasks.WeakGrade},
+		{"grade", func(need *Need, n *Node) { need.Policy.MinGrade, n.Band = 6, 5 }, tasks.WeakGrade},
+		{"grade reached", func(need *Need, n *Node) { need.Policy.MinGrade, n.Band = 5, 5 }, ""},
+		{"bad record, public input", func(_ *Need, n *Node) { n.Reliable = 100 }, ""},
+		{"bad record, sealed input", func(need *Need, n *Node) { need.Sealed, n.Reliable = true, 700 }, tasks.NotTrusted},
+		{"good record, sealed input", func(need *Need, n *Node) { need.Sealed, n.Reliable = true, 900 }, ""},
 		{"memory", func(need *Need, _ *Node) { need.Memory = 5 << 30 }, tasks.OverLimits},
 		{"node limit", func(need *Need, _ *Node) { need.Full = true }, tasks.NodeLimitReached},
 		{"node limit, known", func(need *Need, n *Node) { need.Full, need.Known = true, []tasks.NodeID{{0}, n.ID, {200}} }, ""},
@@ -92,6 +98,7 @@ func TestCosts(t *testing.T) {
 		"working":    func(n *Node) { n.Running = 3 },
 		"loaded":     func(n *Node) { n.Load = 900 },
 		"unreliable": func(n *Node) { n.Reliable = 100 },
+		"slow":       func(n *Node) { n.Band = 2 },
 		"later id":   func(n *Node) { n.ID[0] = 9 },
 	} {
 		a, b := node(5), node(5)
@@ -100,6 +107,15 @@ func TestCosts(t *testing.T) {
 		if got, _ := Choose(need(), []Node{a, b}); got != 1 {
 			t.Errorf("%s: chosen before a better one", name)
 		}
+	}
+	sealed := need()
+	sealed.Sealed = true
+	proven := node(8)
+	proven.Proven, proven.Reliable = true, 1000
+	stranger := node(5)
+	stranger.Reliable = 1000
+	if got, _ := Choose(sealed, []Node{stranger, proven}); got != 1 {
+		t.Error("sealed input rather to a proven node")
 	}
 	need := need()
 	need.Holders = []tasks.NodeID{{8}}

@@ -17,19 +17,56 @@ import (
 // adapt is what the driver keeps of an adaptive job.
 type adapt struct {
 	// order makes what is appended to the log follow what it was made of: a merge of outputs that are taken back must
-	// not stand behind the event that takes them back.
+	// not stand behind the event that takes them back, nor be taken for one of what comes in their place.
 	order sync.Mutex
-	epoch int // guarded by order: grows with every event that takes something back
+	epoch int // guarded by order: grows when something is taken back
+	lost  int // guarded by order: events on the way to the disk that take something back
 	done  *job.Done
-	lies  int  // proofs that are on the way to the disk
 	over  bool // its end is on the way to the disk: nothing is taken back any more
 }
 
+// now names what outputs are built upon at present.
 func (a *adapt) now() int {
 	a.order.Lock()
 	defer a.order.Unlock()
 	return a.epoch
 }
+
+// unless runs f, which appends what was made in an epoch to the log, unless something was taken back since, or is about
+// to be. It reports whether it did.
+func (a *adapt) unless(epoch int, f func()) bool {
+	a.order.Lock()
+	defer a.order.Unlock()
+	if a.epoch != epoch || a.lost > 0 {
+		return false
+	}
+	f()
+	return true
+}
+
+// takeBack begins a new epoch with an event that has reached the disk, and steps it. Own work that was begun before is
+// void, and asked for again.
+func (d *Driver) takeBack(j *running, ev job.Event, now int64) {
+	j.adapt.order.Lock()
+	j.adapt.epoch++
+	j.adapt.lost--
+	j.adapt.order.Unlock()
+	round := j.state.Round()
+	d.step(j, ev, now)
+	if j.state.Round() == round {
+		d.act(j, j.state.Renew, now)
+	}
+}
+
+// later has own work tried again that was dropped.
+func (d *Driver) later(j *running, failed job.Event) {
+	now := time.Now().UnixMilli()
+	d.step(j, failed, now)
+	j.retryAt = now + dropRetry.Milliseconds()
+	d.due(j.retryAt)
+}
+
+const dropRetry = 50 * time.Millisecond
 
 func adaptive(j *running) bool { return j.state.Job().Spec.Policy.Replication == tasks.Adaptive }
 
@@ -76,27 +113,36 @@ func (d *Driver) rule(j *running, items []stored, failed error) int {
 	j.adapt.order.Lock()
 	defer j.adapt.order.Unlock()
 	if turns {
-		j.adapt.epoch++
+		j.adapt.lost++
 	}
 	d.append(j.id, ev, func(err error) {
 		if err != nil {
+			if turns {
+				j.adapt.order.Lock()
+				j.adapt.lost--
+				j.adapt.order.Unlock()
+			}
 			d.notStored(j, back, err)
 			return
 		}
-		d.ruled(j, ev)
+		d.ruled(j, ev, turns)
 	})
 	return n
 }
 
 // ruled is decided for an adaptive job.
-func (d *Driver) ruled(j *running, ev *job.Provisional) {
+func (d *Driver) ruled(j *running, ev *job.Provisional, turns bool) {
 	if j.state.Phase().Over() {
 		return
 	}
 	now := time.Now().UnixMilli()
 	j.trouble = nil
+	step := d.step
+	if turns {
+		step = d.takeBack
+	}
 	if ev.Round != j.state.Round() {
-		d.step(j, ev, now) // void: its tasks are decided anew
+		step(j, ev, now) // void: its tasks are decided anew
 		return
 	}
 	for i := range ev.Items {
@@ -124,7 +170,7 @@ func (d *Driver) ruled(j *running, ev *job.Provisional) {
 			d.receipt(j, item, r, now)
 		}
 	}
-	d.step(j, ev, now)
+	step(j, ev, now)
 	for i := range ev.Items {
 		d.judge(j, &ev.Items[i], ev.Known, now)
 	}
@@ -181,17 +227,17 @@ func (d *Driver) disprove(id tasks.NodeID) {
 			continue
 		}
 		ev := &job.Disproved{Worker: id}
-		j.adapt.lies++
 		j.adapt.order.Lock()
-		j.adapt.epoch++
+		j.adapt.lost++
 		d.append(j.id, ev, func(err error) {
-			j.adapt.lies--
 			if err != nil {
 				d.log.Error("Cannot write down that a worker lied; its job is given up", slogJob(j.id), slogErr(err))
 				d.end(j, reasonOf(err, tasks.DiskFull))
 				return
 			}
-			d.step(j, ev, time.Now().UnixMilli())
+			if !j.state.Phase().Over() {
+				d.takeBack(j, ev, time.Now().UnixMilli())
+			}
 			d.hungry = true
 		})
 		j.adapt.order.Unlock()
@@ -264,10 +310,10 @@ func (d *Driver) Appeal(ctx context.Context, worker tasks.NodeID) error {
 func (d *Driver) finishLater(j *running, ev *job.Done) {
 	j.adapt.done = ev
 	d.box.post(func() {
-		if j.adapt.done != ev || j.adapt.lies > 0 || j.state.Phase().Over() {
-			return // it is asked for again
+		if j.adapt.done != ev || j.state.Phase().Over() {
+			return
 		}
-		j.adapt.done, j.adapt.over = nil, true
-		d.conclude(j, ev)
+		j.adapt.over = j.adapt.unless(j.adapt.now(), func() { d.conclude(j, ev) }) // else it is asked for again
+		j.adapt.done = nil
 	})
 }

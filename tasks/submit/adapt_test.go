@@ -284,3 +284,36 @@ func TestReputationFromTheFuture(t *testing.T) {
 		}
 	})
 }
+
+// What is not public is not given to a worker with a bad record, and explain says so.
+func TestSealedInputsNeedAGoodRecord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, nil)
+		log := newMemLog(t)
+		_, bad := key(60)
+		b, err := dag.Marshal([]trust.Entry{{Node: bad, Record: trust.Record{Outvoted: 3_000_000, Accepted: 5_000_000, Day: time.Now().UnixMilli() / 86_400_000}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		log.recs, log.synced = [][]byte{slices.Concat(make([]byte, 40), b)}, 1
+		w.startSubmitter(log, newMemLog(t), memstore.NewBlobs())
+		spec := noop(4)
+		spec.Sensitivity = tasks.Approved
+		sealed, err := w.submitter.Submit(t.Context(), spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := w.greedy(t, 60, netip.Addr{})
+		if got := w.inFlight(t, p.id); got != 0 {
+			t.Errorf("it has %d leases on input that is not public", got)
+		}
+		e, err := w.submitter.Explain(t.Context(), sealed)
+		if err != nil || e.Refused[tasks.NotTrusted] != 1 {
+			t.Errorf("explained as %+v, %v", e.Refused, err)
+		}
+		w.begin(t, 4)
+		if got := w.inFlight(t, p.id); got == 0 {
+			t.Error("it gets nothing of a public job either")
+		}
+	})
+}

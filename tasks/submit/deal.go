@@ -121,14 +121,14 @@ func (d *Driver) seat(j *running, now int64) {
 		}
 	}
 	for _, s := range d.roomy {
-		if s.room() <= 0 || !d.fits(j, s) || full && !j.state.Knows(s.peer.id) {
+		if s.room() <= 0 || !d.fits(j, s) || full && !j.state.Knows(s.peer.id) || d.distrusts(j, s, now) {
 			continue
 		}
 		p, r := s.peer, d.trust.Get(s.peer.id, now)
 		share := max(ahead*s.slots(), (left*s.slots()+slots-1)/slots) // so that nobody hoards the last tasks of a job
 		n := match.Node{
 			ID: p.id, Group: p.group, Account: p.account, Free: min(s.room(), share-s.grants.held), Running: s.grants.held, Given: s.given, RTT: s.rtt,
-			Load: s.load, Relayed: s.relayed, Reliable: r.Reliability(),
+			Load: s.load, Relayed: s.relayed, Reliable: r.Reliability(), Band: s.cap.Band, Proven: r.Proven(),
 		}
 		group := ""
 		if quota := r.Quota(); !r.Proven() && (known || quota < trust.FirstQuota) {
@@ -195,7 +195,7 @@ func (d *Driver) need(j *running, ref job.Ref) *match.Need {
 		t.tried = append(t.tried, match.Place{Node: v.Worker, Group: v.Place.Group, Account: v.Place.Account, Vote: v.Vote})
 	}
 	t.holders = j.state.Holders(ref, t.holders[:0])
-	return &match.Need{Tried: t.tried, Holders: t.holders}
+	return &match.Need{Tried: t.tried, Holders: t.holders, Sealed: j.sealed()}
 }
 
 // give grants a task to a worker at the table.
@@ -244,6 +244,15 @@ func (d *Driver) give(j *running, i int, ref job.Ref, now int64) bool {
 	}
 	return true
 }
+
+// distrusts reports whether a worker's record keeps it from a job whose inputs are not public.
+func (d *Driver) distrusts(j *running, s *session, now int64) bool {
+	code, no := match.Refuse(&match.Need{Sealed: j.sealed()}, &match.Node{Reliable: d.trust.Get(s.peer.id, now).Reliability(), Free: 1})
+	return no && code == tasks.NotTrusted
+}
+
+// sealed reports whether a job's inputs are not public.
+func (j *running) sealed() bool { return !isPublic(j.state.Job().Spec.Sensitivity) }
 
 // place tells a job where a worker is, before its next lease.
 func (d *Driver) place(j *running, p *peer, now int64) {

@@ -303,6 +303,8 @@ func (d *Driver) complete(s *tasks.Spec) error {
 		return bad("the name has %d bytes, at most 200", len(s.Name))
 	case p.K < 1 || p.K > 8:
 		return bad("k is %d, want 1 to 8", p.K)
+	case p.MinGrade < 0 || p.MinGrade > wire.MaxBand:
+		return bad("the least grade is %d, want 0 to %d", p.MinGrade, wire.MaxBand)
 	case p.Replication != "" && p.Replication != tasks.Adaptive:
 		return bad("replication %q is not fixed or adaptive", p.Replication)
 	case p.Replication == tasks.Adaptive && p.K < 2:

@@ -50,8 +50,11 @@ func (d *Driver) explain(j *running) Explanation {
 		e.NextOffer = j.offerAt
 	}
 	var usable []*peer
+	now := time.Now().UnixMilli()
 	for _, s := range d.sessions {
-		if r := d.unfit(j, s); r == nil {
+		if r := d.unfit(j, s); r == nil && d.distrusts(j, s, now) {
+			e.Refused[tasks.NotTrusted]++
+		} else if r == nil {
 			usable = append(usable, s.peer)
 		} else {
 			e.Refused[r.Code]++

@@ -419,7 +419,8 @@ func (d *Driver) gather(j *running, g job.GatherStage) {
 		}
 		return func() {
 			now := time.Now().UnixMilli()
-			if j.adapt.now() != epoch {
+			if !j.adapt.unless(epoch, func() {}) {
+				d.later(j, job.GatherFailed{Stage: g.Stage})
 				return
 			}
 			if err != nil {
@@ -448,13 +449,14 @@ func (d *Driver) merge(j *running, m merge.Step) {
 	d.aside(j, func(ctx context.Context) func() {
 		root, err := d.o.Executor.Merge(ctx, spec, step, m.Inputs)
 		return func() {
-			if j.adapt.now() != epoch {
+			if !j.adapt.unless(epoch, func() {}) {
+				d.later(j, job.MergeFailed{Level: m.Level, Index: m.Index})
 				return
 			}
 			if err != nil {
 				d.step(j, job.MergeFailed{Level: m.Level, Index: m.Index}, time.Now().UnixMilli())
-				width := merge.FanIn
-				for range m.Level {
+				width := 1
+				for range m.Level { // the lowest merges are on level 1
 					width *= merge.FanIn
 				}
 				if !d.doubts(j, last.Index, m.Index*width, (m.Index+1)*width, err) {
@@ -463,20 +465,19 @@ func (d *Driver) merge(j *running, m merge.Step) {
 				return
 			}
 			ev := &job.Merged{Level: m.Level, Index: m.Index, Root: root}
-			j.adapt.order.Lock()
-			defer j.adapt.order.Unlock()
-			if j.adapt.epoch != epoch {
-				return
+			if !j.adapt.unless(epoch, func() {
+				d.append(j.id, ev, func(err error) {
+					now := time.Now().UnixMilli()
+					if err != nil {
+						d.step(j, job.MergeFailed{Level: m.Level, Index: m.Index}, now)
+						d.failedHere(j, err)
+						return
+					}
+					d.step(j, ev, now)
+				})
+			}) {
+				d.later(j, job.MergeFailed{Level: m.Level, Index: m.Index})
 			}
-			d.append(j.id, ev, func(err error) {
-				now := time.Now().UnixMilli()
-				if err != nil {
-					d.step(j, job.MergeFailed{Level: m.Level, Index: m.Index}, now)
-					d.failedHere(j, err)
-					return
-				}
-				d.step(j, ev, now)
-			})
 		}
 	})
 }
