@@ -46,7 +46,23 @@ func (t turncoat) Run(ctx context.Context, a tasks.Assignment, progress func(don
 func (w *world) known(t *testing.T) {
 	t.Helper()
 	w.gather(len(w.donors))
-	w.mustFinish(w.run(adaptive(100)))
+	for range 20 { // who gets how many tasks of a job is left to chance
+		w.mustFinish(w.run(adaptive(60)))
+		got, err := w.submitter.Trust(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		believed := 0
+		for _, s := range got.Skills {
+			if s.Standing.Sole() {
+				believed++
+			}
+		}
+		if believed == len(w.donors) {
+			return
+		}
+	}
+	t.Fatal("some of the fleet never earn to be believed alone")
 }
 
 // In a fleet that has earned it most tasks are done once, and the result is that of full comparison.
