@@ -72,3 +72,36 @@ func has(list []api.Problem, code, text string) bool {
 	}
 	return false
 }
+
+// TestWorkOnFragileDrives: on slow external disks, lowered as far as limits go, a job still ends with the right result, and
+// nothing waits for itself.
+func TestWorkOnFragileDrives(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for slow drives")
+	}
+	first, donors := meet(t, 2)
+	rate := []disk.Rate{{Depth: 1, Bytes: 12 << 20, Requests: 3000}}
+	slow := disk.Result{Took: 1, SeqRead: rate, SeqWrite: rate, RandRead: rate, RandWrite: rate}
+	for _, n := range append(donors, first) {
+		d := drive(t, n)
+		d.Kind, d.Bus, d.Spinning = disk.USB, "usb", "yes"
+		n.drives.Measured(disk.Report{Drive: d, Speed: slow, SMART: disk.SMART{Verdict: disk.Sound}})
+		for _, cause := range []governor.Cause{governor.IOError, governor.MediumError, governor.LinkReset} {
+			must(t, n.drives.Tell(d.ID, cause, "a test"))
+		}
+		list, err := n.api.Drives(t.Context())
+		if err != nil || list.Drives[0].Grade != governor.Fragile || list.Drives[0].Level != 5 || list.Drives[0].Limits.Queue != 1 {
+			t.Fatalf("%+v %v", list, err)
+		}
+	}
+	dir := writeFiles(t, map[string]string{"a/one.md": strings.Repeat("# Title\n\ntext\n\n", 20_000), "two.txt": "short"})
+	j := first.submit(t, api.Submit{Path: dir, Ops: []api.Op{{Kind: "etl.chunk"}, {Kind: "etl.zstd"}}, Sensitivity: tasks.Public})
+	j = first.finished(t, j.ID)
+	if j.ResultBytes == 0 {
+		t.Errorf("%+v", j)
+	}
+	checkResult(t, first, j)
+	if list, err := first.api.Drives(t.Context()); err != nil || list.Drives[0].Stats.Waited == 0 || list.Drives[0].Stats.Reason == "" {
+		t.Errorf("nobody waited: %+v %v", list.Drives[0].Stats, err)
+	}
+}

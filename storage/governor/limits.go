@@ -166,6 +166,8 @@ func share(ceiling int64, measured, part float64) int64 {
 const (
 	minBytes = mib
 	minOps   = 10
+	// Several logs take turns at one drive, and people wait for some of their records.
+	mostSyncs = 200 * time.Millisecond
 )
 
 func (l Limits) floored() Limits {
@@ -186,6 +188,6 @@ func (l Limits) lowered(level int) Limits {
 	if l.Jobs > 0 {
 		l.Jobs = max(l.Jobs>>level, 1)
 	}
-	l.SyncEvery = max(l.SyncEvery, time.Millisecond) << level
+	l.SyncEvery = min(max(l.SyncEvery, time.Millisecond)<<level, mostSyncs)
 	return l.floored()
 }
