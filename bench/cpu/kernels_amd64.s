@@ -1,8 +1,7 @@
 #include "textflag.h"
 
 // Each kernel multiplies a packed panel a (k columns of mr values) by a packed panel b (k rows of nr values) into the
-// tile c (nr columns of mr values), reps times in a row, and adds all of it up in registers. Panels stay in the first
-// cache, so that what is measured is what a matrix multiplication reaches at best.
+// tile c (nr columns of mr values), reps times in a row, and adds all of it up in registers.
 
 // func gemm64AVX2(k, reps int, a, b, c *float64)
 TEXT ·gemm64AVX2(SB), NOSPLIT, $0-40

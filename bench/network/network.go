@@ -48,10 +48,11 @@ const (
 const (
 	MaxBytes   = 32 << 20 // one order
 	maxPings   = 64
-	maxOrders  = 64               // on one stream
+	maxOrders  = 256 // on one stream
+	pause      = 20 * time.Millisecond
 	orderTime  = 30 * time.Second // for one order
-	chunk      = 32 << 10
-	firstBytes = 256 << 10 // the first transfer, which says how large the next may be
+	chunk      = 256 << 10        // of one write
+	firstBytes = 256 << 10        // the first transfer, which says how large the next may be
 )
 
 // ErrRefused: the peer has served its share of measurements for now.
@@ -160,7 +161,7 @@ func measure(ctx context.Context, p Peer, o Options) (figures, error) {
 			select {
 			case <-stop:
 				return
-			default:
+			case <-time.After(pause): // pinging without pause would itself slow what flows
 			}
 			t, err := other.ping(4)
 			if err != nil || len(loaded) > 1000 {

@@ -54,10 +54,13 @@ func processor(ctx context.Context, dir string, d time.Duration) ([]row, error) 
 		if err != nil {
 			return nil, err
 		}
+		// Theirs is the best of many runs of some milliseconds each, so ours is too.
 		var m bench.Measurement
-		for _, x := range cpu.Measure(ctx, cpu.Options{Threads: 1, Time: d / 4}) {
-			if x.Name == c.name {
-				m = x
+		for end := time.Now().Add(d); time.Now().Before(end); {
+			for _, x := range cpu.Measure(ctx, cpu.Options{Threads: 1, Time: 8 * time.Millisecond}) {
+				if x.Name == c.name && x.Value >= m.Value {
+					m = x
+				}
 			}
 		}
 		again, _, err := theirs(c.kind)
@@ -66,7 +69,7 @@ func processor(ctx context.Context, dir string, d time.Duration) ([]row, error) 
 		}
 		r := row{What: c.what, Unit: "FLOP/s", Ours: m.Value, Theirs: max(blas, again), Tool: "OpenBLAS gemm, " + config, Within: 0.25, Miss: m.Ungraded}
 		if r.ratio() > 1.25 {
-			r.Why = "ours (" + m.Method + ") never leaves the first cache; theirs moves panels through all of them"
+			r.Why = "ours (" + m.Method + ") multiplies panels that lie ready in the second cache; theirs also packs them and takes them from memory"
 		}
 		rows = append(rows, r)
 	}
