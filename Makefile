@@ -9,7 +9,7 @@ PLATFORMS := linux/amd64 linux/arm64 windows/amd64 windows/arm64 darwin/amd64 da
 STATICCHECK := $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOFUMPT     := $(GO) run mvdan.cc/gofumpt@v0.12.0
 
-.PHONY: run test unit race lint cross build gpu-helper demo bench bench-hardware power-cut fuzz ui clean help
+.PHONY: bench-caps run test unit race lint cross build gpu-helper demo bench bench-hardware power-cut fuzz ui clean help
 
 run: bin/kith ## build the node and run it; the page opens in your browser
 	./bin/kith run --open $(ARGS)
@@ -67,6 +67,9 @@ bench-hardware: ## OpenBLAS, STREAM, fio and iperf3 beside kith bench (quiet mac
 POWERCUTS ?= 400
 power-cut: ## kill a writing process POWERCUTS times, each time losing what was not synced
 	KITH_POWER_CUTS=$(POWERCUTS) $(GO) test -count=1 -timeout 60m -v -run 'PowerCut' ./storage/...
+
+bench-caps: ## how exactly the caps on processor and IO hold, by the kernel and by sampling
+	$(GO) test -run xxx -bench CapError -benchtime 1x -timeout 20m ./tasks/sandbox
 
 FUZZTIME ?= 20s
 fuzz: ## every fuzz target for FUZZTIME

@@ -232,6 +232,16 @@ func (g *giving) watchOwnJobs() {
 	}
 }
 
+// fits says why a task can never run here, or nil. It implements work.Options.Fits.
+func (n *Node) fits(a tasks.Assignment) *tasks.Reason {
+	if l := n.live.Load(); l != nil {
+		if r := l.notices.refuses(a.Job); r.Code != "" {
+			return &r
+		}
+	}
+	return n.owner.Fits(a)
+}
+
 // turn says how a submitter stands with the owner. It implements work.Options.Turn.
 func (n *Node) turn(submitter tasks.NodeID) work.Turn {
 	o := n.orders.Load()

@@ -35,7 +35,7 @@ type meters struct {
 
 func newMeters(home string) *meters {
 	m := &meters{home: home, disk: meterDisk(home), taken: time.Now(), use: meter.Now()}
-	m.now.Cores, m.now.MemoryBytes = runtime.NumCPU(), m.use.Memory
+	m.now.Cores, m.now.MemoryBytes, m.now.MemoryTotal = runtime.NumCPU(), m.use.Memory, meter.Memory()
 	m.now.DiskFreeBytes, m.now.DiskTotalBytes = m.disk.Free, m.disk.Total
 	return m
 }

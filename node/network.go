@@ -187,6 +187,9 @@ func rememberPort(s *stores, port int) error {
 // serve answers others from now on.
 func (w *network) serve(l *live) error {
 	err := w.rpc.Handle(sessionProto, func(ctx context.Context, s p2p.Stream) {
+		if l.notices.isRevoked(tasks.NodeID(s.Remote())) {
+			return // the stream is reset
+		}
 		if err := l.submits.driver.HandleSession(ctx, stream{s}); err != nil {
 			w.log.Debug("A worker's session ended", slog.Any("worker", s.Remote()), slog.Any("error", err))
 		}
@@ -195,6 +198,9 @@ func (w *network) serve(l *live) error {
 		return err
 	}
 	if err := errors.Join(w.rpc.Handle(measureProto, w.serveMeasure), w.rpc.Handle(registerProto, w.registry.handle)); err != nil {
+		return err
+	}
+	if err := l.notices.join(); err != nil {
 		return err
 	}
 	class, _, _ := w.advert.node.grader.advertise()

@@ -70,6 +70,7 @@ type live struct {
 	submits *submitting
 	works   *working
 	gives   *giving
+	notices *notices
 }
 
 // New opens what is quick: the data folder and its lock, settings, identity, the owner's switch and the local API,
@@ -149,7 +150,7 @@ func (n *Node) Serve(ctx context.Context) (err error) {
 	for _, p := range n.parts(l, stop) {
 		sup.Add(p)
 	}
-	n.api.Attach(api.Ports{Jobs: l.submits, Submitter: l.submits, Results: l.submits, Records: n, Judge: n, Catalogue: n, Switch: n, Grader: n.grader, Drives: driveOps{n.drives, n.o.Home}, Space: n, Settings: n.settings})
+	n.api.Attach(api.Ports{Jobs: l.submits, Submitter: l.submits, Results: l.submits, Records: n, Judge: n, Catalogue: n, Switch: n, Notices: n, Grader: n.grader, Drives: driveOps{n.drives, n.o.Home}, Space: n, Settings: n.settings})
 	n.log.Info("Node is ready", slog.Any("node", n.self), slog.Duration("took", time.Since(n.started)))
 	debug.FreeOSMemory() // opening needs more than running
 
@@ -183,6 +184,9 @@ func (n *Node) open() (*live, error) {
 	l.submits = n.openSubmitting(l)
 	l.works = n.openWorking(l)
 	l.gives = n.openGiving(l)
+	if l.notices, err = n.openNotices(l); err != nil {
+		return nil, err
+	}
 	// A true cycle: the network serves the drivers, which call through it. Nothing is served before both exist.
 	return l, errors.Join(l.network.serve(l), n.serveArtifacts(l))
 }
@@ -206,6 +210,7 @@ func (n *Node) parts(l *live, stop context.CancelCauseFunc) []suture.Service {
 		fatal("submitting side", l.submits.driver.Serve, stop),
 		fatal("working side", l.works.run, stop),
 		part("owner's word", l.gives.serve),
+		part("stewards' word", l.notices.Serve),
 		part("facts", l.submits.keepFacts),
 		part("collector", n.collect),
 		part("uptime", n.grader.serveLife),

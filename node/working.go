@@ -31,7 +31,7 @@ func (n *Node) openWorking(l *live) *working {
 	w.driver = work.New(work.Options{
 		Network: l.cfg.Network, Key: n.self.Key(), Kinds: n.kinds, Blobs: l.stores.blobs, Log: l.stores.work, Book: l.stores.earned,
 		Executor: l.runners.executor, Fetcher: l.network, Depots: l.depots, Dialer: l.network,
-		Fits: n.owner.Fits, Admit: n.owner.Admit, Turn: n.turn, Capability: l.network.advert.Record, Allowed: n.owner.Allowed, Audience: l.network.topics.Audience,
+		Fits: n.fits, Admit: n.owner.Admit, Turn: n.turn, Capability: l.network.advert.Record, Allowed: n.owner.Allowed, Audience: l.network.topics.Audience,
 		Weight: func(submitter tasks.NodeID, kind string) int {
 			return weight(n.settings.Get().Work.Weights, submitter, kind)
 		},
@@ -43,7 +43,7 @@ func (n *Node) openWorking(l *live) *working {
 // hear considers an offer that a topic has accepted.
 func (w *working) hear(data []byte) {
 	o, err := wire.OpenOffer(w.network, time.Now().UnixMilli(), data)
-	if err != nil || o.Submitter == w.node.self.Node() {
+	if err != nil || o.Submitter == w.node.self.Node() || w.live.notices.isRevoked(o.Submitter) {
 		return
 	}
 	var rtt time.Duration

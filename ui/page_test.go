@@ -26,10 +26,12 @@ type node struct {
 	t  *testing.T
 	mu sync.Mutex
 	// posted is "METHOD path body" of every change, in order.
-	posted []string
-	owner  string
-	refuse string // path whose calls are refused
-	update chan struct{}
+	posted   []string
+	owner    string
+	refuse   string            // path whose calls are refused
+	values   map[string]string // of settings
+	snoozing bool
+	update   chan struct{}
 }
 
 func (n *node) example(name string) []byte {
@@ -40,6 +42,31 @@ func (n *node) example(name string) []byte {
 	return b
 }
 
+// settings are those that the page shows.
+func settings() map[string]string {
+	return map[string]string{
+		"work.cpu": "100", "inUse.cpu": "25", "work.cores": "2", "inUse.cores": "2", "work.memory": "4GiB", "inUse.memory": "2GiB",
+		"work.io": "unlimited", "inUse.io": "10MiB/s", "work.down": "unlimited", "inUse.down": "unlimited", "work.up": "unlimited", "inUse.up": "512KiB/s",
+		"work.hours": "", "pause.active": "shrink", "pause.fullScreen": "on", "pause.battery": "on", "pause.metered": "off", "pause.programs": "",
+	}
+}
+
+func (n *node) settings() []byte {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	list := []any{}
+	for key, value := range n.values {
+		list = append(list, map[string]any{"key": key, "value": value, "default": "", "set": true, "doc": "", "type": "text", "choices": []string{}, "range": "", "live": true})
+	}
+	b, _ := json.Marshal(list)
+	return b
+}
+
+// level is what the owner's word alone has in effect.
+func (n *node) level() string {
+	return map[string]string{"working": "full", "paused": "paused", "killed": "killed"}[n.owner]
+}
+
 // status is the example with the owner's present state.
 func (n *node) status() []byte {
 	var s map[string]any
@@ -47,7 +74,12 @@ func (n *node) status() []byte {
 		n.t.Error(err)
 	}
 	n.mu.Lock()
-	s["owner"] = map[string]any{"state": n.owner, "since": 0}
+	o := s["owner"].(map[string]any)
+	o["state"], o["since"], o["level"] = n.owner, 0, n.level()
+	if n.snoozing {
+		o["level"] = "paused"
+		o["reasons"] = []any{map[string]any{"cause": "snooze", "level": "paused", "since": 0, "until": time.Now().Add(29 * time.Minute).UnixMilli(), "text": "snoozed by you", "ends": "in 29 min"}}
+	}
 	n.mu.Unlock()
 	b, _ := json.Marshal(s)
 	return b
@@ -71,6 +103,14 @@ func (n *node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			n.owner = "working"
 		case "kill":
 			n.owner = "killed"
+		case "snooze":
+			n.snoozing = !strings.Contains(string(body), `"millis":0`)
+		case "config":
+			if !refused {
+				_ = json.Unmarshal(body, &n.values) // on top of what there is
+			}
+		case "config/undo":
+			n.values = settings()
 		}
 		n.mu.Unlock()
 		if refused {
@@ -86,6 +126,10 @@ func (n *node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case path == "events":
 		n.stream(w, r)
+	case path == "config" && r.Method == http.MethodGet:
+		_, _ = w.Write(n.settings())
+	case strings.HasPrefix(path, "config"):
+		fmt.Fprintf(w, `{"changed":[],"restart":false,"canUndo":%v,"canRedo":false,"settings":%s}`, path == "config", n.settings())
 	case path == "kinds":
 		_, _ = w.Write(n.example("kinds"))
 	case strings.HasSuffix(path, "/explain"):
@@ -165,7 +209,7 @@ func browser(t *testing.T, width, height int) context.Context {
 }
 
 func open(t *testing.T) (*node, *httptest.Server) {
-	n := &node{t: t, owner: "working", update: make(chan struct{}, 1)}
+	n := &node{t: t, owner: "working", update: make(chan struct{}, 1), values: settings()}
 	s := httptest.NewServer(n)
 	t.Cleanup(func() {
 		s.CloseClientConnections()
@@ -243,6 +287,39 @@ func TestPage(t *testing.T) {
 		if got := n.sent(); !strings.HasSuffix(got, want) {
 			t.Errorf("the page sent\n%s\nwant last\n%s", got, want)
 		}
+	})
+	t.Run("sliders", func(t *testing.T) {
+		move := func(name string, to int) chromedp.Action {
+			return chromedp.Evaluate(fmt.Sprintf(`(s => { s.value = %d; s.dispatchEvent(new Event("input", {bubbles: true})); s.dispatchEvent(new Event("change", {bubbles: true})); })(document.querySelector("#give [name='%s']"))`, to, name), nil)
+		}
+		run(t, ctx, has("#give", "25 %"), has("#give", "10 MB/s"), has("#give", "unlimited"), move("inUse.cpu", 3), has("#give", "10 %"))
+		if got := n.sent(); !strings.HasSuffix(got, `PATCH config {"inUse.cpu":"10"}`) {
+			t.Errorf("the page sent\n%s", got)
+		}
+		run(t, ctx, chromedp.Click("#undo:enabled"), has("#give", "25 %"))
+		run(t, ctx, move("work.up", 6))
+		if got := n.sent(); !strings.HasSuffix(got, `PATCH config {"work.up":"5MiB/s"}`) {
+			t.Errorf("the page sent\n%s", got)
+		}
+	})
+	t.Run("hours and programs", func(t *testing.T) {
+		run(t, ctx, chromedp.SendKeys("#give [name=hours]", "mon-fri 22:00-07:00"+kb.Enter), has("#give", "mon-fri 22:00-07:00"),
+			chromedp.SendKeys("#give [name=program]", "vlc"+kb.Enter), has("#give", "vlc runs"))
+		if got := n.sent(); !strings.HasSuffix(got, `PATCH config {"pause.programs":"vlc"}`) || !strings.Contains(got, `{"work.hours":"mon-fri 22:00-07:00"}`) {
+			t.Errorf("the page sent\n%s", got)
+		}
+		n.mu.Lock()
+		n.refuse = "config"
+		n.mu.Unlock()
+		run(t, ctx, chromedp.SendKeys("#give [name=hours]", "mon 10:00-10:00"+kb.Enter), has("#give .trouble", "kith jobs lists them"))
+		n.mu.Lock()
+		n.refuse = ""
+		n.mu.Unlock()
+	})
+	t.Run("snooze counts down", func(t *testing.T) {
+		run(t, ctx, chromedp.Click("#snooze button:enabled"), has("#snooze", "28 min"), has("#reasons", "snoozed by you"), has("#state", "Paused"))
+		shoot(t, ctx, "give.png")
+		run(t, ctx, chromedp.Click("#snooze button:enabled"), has("#snooze", "Leave me alone"), has("#state", "Giving"))
 	})
 	t.Run("a refusal is shown with its remedy", func(t *testing.T) {
 		n.mu.Lock()

@@ -72,6 +72,7 @@ type commands struct {
 
 	Config     configCmd     `cmd:"" group:"more" help:"Read and change settings, and take changes back."`
 	Simnet     simnetCmd     `cmd:"" group:"more" help:"Simulate whole fleets: liars, churn, partitions, up to 100,000 nodes."`
+	Notice     noticeCmd     `cmd:"" group:"more" help:"What the stewards of a network order together: list, write, sign, send."`
 	Version    versionCmd    `cmd:"" group:"more" help:"Print the version."`
 	Completion completionCmd `cmd:"" group:"more" help:"Print the completion script of a shell."`
 	ExitCodes  exitCodesCmd  `cmd:"" name:"exit-codes" group:"more" help:"Explain the exit codes."`

@@ -33,6 +33,8 @@
 //	                                   application/x-ndjson": lines of BenchLine, the last one with the report or the error
 //	POST  /api/v1/pause|resume|kill    Owner
 //	POST  /api/v1/snooze               Snooze → Owner
+//	GET   /api/v1/notices              []Notice: orders of the network's stewards, newest first
+//	POST  /api/v1/notices              PublishNotice → Notice
 //	GET   /api/v1/config               []Setting
 //	PATCH /api/v1/config               {"key": "value", …} → ConfigChange; all or nothing; "" sets the default again
 //	POST  /api/v1/config/undo|redo     ConfigChange

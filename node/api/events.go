@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 )
@@ -140,6 +141,10 @@ func (s *Server) snapshot() []snapshot {
 	status := s.observer.Status()
 	still := status
 	still.UptimeMillis = 0
+	still.Owner.Sensors, still.Owner.Reasons = nil, slices.Clone(status.Owner.Reasons) // these move all the time, and come with the rest
+	for i := range still.Owner.Reasons {
+		still.Owner.Reasons[i].Until = 0
+	}
 	out := []snapshot{
 		{name: "status", value: status, compare: still},
 		{name: "peers", value: list(s.observer.Peers())},

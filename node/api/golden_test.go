@@ -71,7 +71,7 @@ func samples() map[string]any {
 			},
 			Meters: Meters{
 				CPUPercent: 87.5, MemoryBytes: 58720256, InPerSecond: 2048, OutPerSecond: 1024, InTotal: 10485760, OutTotal: 5242880,
-				DiskUsedBytes: 20971520, DiskQuotaBytes: 21474836480, DiskFreeBytes: 107374182400, DiskTotalBytes: 214748364800, Cores: 2,
+				DiskUsedBytes: 20971520, DiskQuotaBytes: 21474836480, DiskFreeBytes: 107374182400, DiskTotalBytes: 214748364800, Cores: 2, MemoryTotal: 17179869184,
 			},
 			Health: []Problem{{
 				Code: "disk-nearly-full", Severity: "medium", Title: "The disk is nearly full",
@@ -131,7 +131,11 @@ func samples() map[string]any {
 			Caps:    given.Caps, Yield: Yield{PromiseMillis: 250, Histogram: []Bar{}}, Sensors: []Sensor{},
 		},
 		"snooze": Snooze{Millis: 1800000},
-		"config": []Setting{setting},
+		"notices": []Notice{{
+			Action: "stop", Reason: "a kind gives wrong results", At: 1795416060000, Expires: 1796020860000,
+		}},
+		"publish-notice": PublishNotice{Notice: []byte("signed")},
+		"config":         []Setting{setting},
 		"config-change": ConfigChange{
 			Changed: []Setting{setting}, Restart: false, CanUndo: true, CanRedo: false, Settings: []Setting{setting},
 		},

@@ -61,12 +61,23 @@ func (s *Server) routes() map[string]http.HandlerFunc {
 		"POST /api/v1/trust/{node}/appeal": ask(s, func(p *Ports, r *http.Request) (any, error) {
 			return p.Judge.Appeal(r.Context(), r.PathValue("node"))
 		}),
-		"GET /api/v1/bench":        ask(s, func(p *Ports, _ *http.Request) (any, error) { return p.Grader.Grade(), nil }),
-		"POST /api/v1/bench":       s.bench,
-		"POST /api/v1/pause":       s.owner("paused"),
-		"POST /api/v1/resume":      s.owner("working"),
-		"POST /api/v1/kill":        s.owner("killed"),
-		"POST /api/v1/snooze":      ask(s, s.snooze),
+		"GET /api/v1/bench":   ask(s, func(p *Ports, _ *http.Request) (any, error) { return p.Grader.Grade(), nil }),
+		"POST /api/v1/bench":  s.bench,
+		"POST /api/v1/pause":  s.owner("paused"),
+		"POST /api/v1/resume": s.owner("working"),
+		"POST /api/v1/kill":   s.owner("killed"),
+		"POST /api/v1/snooze": ask(s, s.snooze),
+		"GET /api/v1/notices": ask(s, func(p *Ports, r *http.Request) (any, error) {
+			l, err := p.Notices.Notices(r.Context())
+			return list(l), err
+		}),
+		"POST /api/v1/notices": ask(s, func(p *Ports, r *http.Request) (any, error) {
+			var in PublishNotice
+			if err := decode(r, &in); err != nil {
+				return nil, err
+			}
+			return p.Notices.PublishNotice(r.Context(), in.Notice)
+		}),
 		"GET /api/v1/config":       ask(s, func(p *Ports, _ *http.Request) (any, error) { return Settings(p.Settings), nil }),
 		"PATCH /api/v1/config":     ask(s, s.patchConfig),
 		"POST /api/v1/config/undo": ask(s, func(p *Ports, _ *http.Request) (any, error) { return changed(p.Settings, p.Settings.Undo) }),

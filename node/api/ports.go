@@ -26,6 +26,14 @@ type Switch interface {
 	Snooze(ctx context.Context, d time.Duration) (Owner, error)
 }
 
+// Notices are what the stewards of the network order.
+type Notices interface {
+	// Notices lists those this node holds, the newest first.
+	Notices(ctx context.Context) ([]Notice, error)
+	// PublishNotice acts upon a signed notice and passes it on.
+	PublishNotice(ctx context.Context, notice []byte) (Notice, error)
+}
+
 // Jobs shows this node's own jobs. An id may be any unambiguous beginning of one.
 type Jobs interface {
 	Jobs() []Job
@@ -82,6 +90,7 @@ type Judge interface {
 
 // Ports is what the API stands on.
 type Ports struct {
+	Notices   Notices
 	Jobs      Jobs
 	Submitter Submitter
 	Results   Results

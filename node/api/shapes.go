@@ -116,6 +116,21 @@ type Goal struct {
 	Done  float64 `json:"done"`  // in the last seven days
 }
 
+// Notice is an order of the network's stewards.
+type Notice struct {
+	Action  string `json:"action"` // "stop", "resume", "revoke"
+	Reason  string `json:"reason"`
+	Job     string `json:"job"`     // of a stop of one job; else ""
+	Subject string `json:"subject"` // of a revocation; else ""
+	At      int64  `json:"at"`
+	Expires int64  `json:"expires"`
+}
+
+// PublishNotice hands in a notice with its signatures.
+type PublishNotice struct {
+	Notice []byte `json:"notice"` // base64 of the signed message
+}
+
 // Snooze asks for a pause.
 type Snooze struct {
 	Millis int64 `json:"millis"` // from now on; 0 ends the snooze
@@ -172,6 +187,7 @@ type Meters struct {
 	DiskFreeBytes  int64   `json:"diskFreeBytes"` // on its disk
 	DiskTotalBytes int64   `json:"diskTotalBytes"`
 	Cores          int     `json:"cores"`
+	MemoryTotal    int64   `json:"memoryTotalBytes"` // that this computer has; 0: unknown
 }
 
 // Problem is a lasting problem of this node.

@@ -88,6 +88,32 @@ func JoinNotice(network string, n Notice, sigs []Endorsement) ([]byte, error) {
 	return marshal(&signedNotice{Version: Version, Network: network, Body: marshal(&n), Sigs: sigs}), nil
 }
 
+// PeekNotice reads a notice whoever signed it, for a steward who is about to sign it too. It checks the signatures, but not
+// whether their makers are stewards, nor the time.
+func PeekNotice(b []byte) (network string, n Notice, sigs []Endorsement, err error) {
+	if len(b) > MaxNotice {
+		return "", n, nil, bad(ErrSize, "notice of %d bytes, limit %d", len(b), MaxNotice)
+	}
+	var s signedNotice
+	if err := unmarshal(b, &s); err != nil {
+		return "", n, nil, err
+	}
+	if len(s.Sigs) > MaxSigners || len(s.Network) > MaxNetwork {
+		return "", n, nil, bad(ErrBounds, "%d signatures, at most %d", len(s.Sigs), MaxSigners)
+	}
+	var by []tasks.NodeID
+	for i := range s.Sigs {
+		by = append(by, s.Sigs[i].By)
+	}
+	if err := unmarshal(s.Body, &n); err != nil {
+		return "", Notice{}, nil, err
+	}
+	if n, err = OpenNotice(s.Network, n.Time, by, 1, b); err != nil {
+		return "", Notice{}, nil, err
+	}
+	return s.Network, n, s.Sigs, nil
+}
+
 // OpenNotice checks that at least k of the stewards signed a notice. Signatures of others are refused, so that nobody
 // can make a notice costly to check.
 func OpenNotice(network string, now int64, stewards []tasks.NodeID, k int, b []byte) (Notice, error) {

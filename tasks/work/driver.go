@@ -297,6 +297,23 @@ func (d *Driver) Kill(ctx context.Context) error {
 	})
 }
 
+// Drop ends every task of one job and gives its leases back with the reason.
+func (d *Driver) Drop(ctx context.Context, job tasks.JobID, why tasks.Reason) error {
+	return d.do(ctx, func() {
+		for _, s := range d.order {
+			for _, h := range s.leases() {
+				switch {
+				case h.lease.Do.Job != job:
+				case h.state < running:
+					s.giveBack(h, why, nil)
+				case h.stop != nil:
+					h.stop(why)
+				}
+			}
+		}
+	})
+}
+
 // Status says what this node does for others.
 func (d *Driver) Status(ctx context.Context) (Status, error) {
 	st, err := ask(ctx, d, func() Status {

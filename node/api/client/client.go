@@ -136,6 +136,16 @@ func (c *Client) Snooze(ctx context.Context, d time.Duration) (o api.Owner, err 
 	return o, c.call(ctx, http.MethodPost, "snooze", api.Snooze{Millis: d.Milliseconds()}, &o)
 }
 
+// Notices lists the orders of the network's stewards that the node holds, the newest first.
+func (c *Client) Notices(ctx context.Context) (l []api.Notice, err error) {
+	return l, c.call(ctx, http.MethodGet, "notices", nil, &l)
+}
+
+// PublishNotice has the node act upon a notice and pass it on.
+func (c *Client) PublishNotice(ctx context.Context, notice []byte) (n api.Notice, err error) {
+	return n, c.call(ctx, http.MethodPost, "notices", api.PublishNotice{Notice: notice}, &n)
+}
+
 // Settings lists every setting.
 func (c *Client) Settings(ctx context.Context) (s []api.Setting, err error) {
 	return s, c.call(ctx, http.MethodGet, "config", nil, &s)

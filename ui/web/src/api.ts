@@ -10,16 +10,30 @@ export type Term = { part: string; device?: string; weight: number; points: numb
 export type Grade = {
   score: number; band: number; class: string; terms: Term[]; penalties: { why: string; points: number }[]; ungraded?: string; at: number; running: boolean;
 };
+export type Pause = { cause: string; level: string; since: number; until: number; text: string; ends: string };
+export type Owner = {
+  state: "working" | "paused" | "killed"; since: number; level: "full" | "shrunk" | "drained" | "paused" | "killed"; words: string; reasons: Pause[];
+  caps: {
+    processors: number; memoryBytes: number; promisedBytes: number; vramBytes: number; ioPerSecond: number; downPerSecond: number; upPerSecond: number; share: number;
+  };
+  yield: { count: number; p50Millis: number; p99Millis: number; promiseMillis: number; histogram: { toMillis: number; count: number }[] };
+  sensors: { name: string; known: boolean; value: number; unit: string; text: string }[];
+  goal: { hours: number; done: number };
+};
+export type Setting = {
+  key: string; value: string; default: string; set: boolean; doc: string; type: string; choices: string[]; range: string; live: boolean;
+};
+export type ConfigChange = { changed: Setting[]; restart: boolean; canUndo: boolean; canRedo: boolean; settings: Setting[] };
 export type Status = {
   node: string; peer: string; network: string; version: string; platform: string; home: string;
   started: number; uptimeMillis: number; ready: boolean; addresses: string[]; reachability: string; region: string; peers: number;
   sandbox: { engine: string; grade: number; words: string };
   grade: Grade;
-  owner: { state: "working" | "paused" | "killed"; since: number };
+  owner: Owner;
   work: { slots: number; running: Running[]; sessions: number; done: number; accepted: number; outvoted: number; returned: number; why: Reason[] };
   meters: {
     cpuPercent: number; memoryBytes: number; inPerSecond: number; outPerSecond: number; inTotal: number; outTotal: number;
-    diskUsedBytes: number; diskQuotaBytes: number; diskFreeBytes: number; diskTotalBytes: number; cores: number;
+    diskUsedBytes: number; diskQuotaBytes: number; diskFreeBytes: number; diskTotalBytes: number; cores: number; memoryTotalBytes: number;
   };
   health: Problem[];
 };

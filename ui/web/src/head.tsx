@@ -4,13 +4,14 @@ import { call, type Status } from "./api";
 import { time } from "./format";
 import { Ask, Id, Trouble, useCall } from "./parts";
 
-const words = { working: "Giving idle time", paused: "Paused", killed: "Stopped" };
+const words = { full: "Giving idle time", shrunk: "Giving a little", drained: "Taking nothing new", paused: "Paused", killed: "Stopped" };
 
 export function Head(props: { status?: Status; up: boolean; onHelp: () => void }) {
   const { status } = props;
   const { busy, error, run } = useCall();
   const [asking, setAsking] = useState(false);
   const state = status?.owner.state ?? "working";
+  const level = status?.owner.level ?? "full";
 
   const press = (what: "pause" | "resume" | "kill") => run(() => call("POST", what));
   // Before the next paint: a key must never act on a state the page no longer shows.
@@ -37,12 +38,12 @@ export function Head(props: { status?: Status; up: boolean; onHelp: () => void }
             {status ? <>node <Id id={status.node} /> on network <b>{status.network}</b></> : "connecting…"}
           </p>
         </div>
-        <p class={`state ${props.up ? state : "away"}`} role="status" id="state">
-          {props.up ? words[state] : "Not connected"}
+        <p class={`state ${props.up ? level : "away"}`} role="status" id="state" title={status?.owner.words}>
+          {props.up ? words[level] : "Not connected"}
           {props.up && status && status.owner.since > 0 && <span class="quiet"> since {time(status.owner.since)}</span>}
         </p>
         {state === "working" ? (
-          <button type="button" id="pause" disabled={busy || !props.up} title="Finish nothing new until you resume (p)" onClick={() => press("pause")}>Pause</button>
+          <button type="button" id="pause" disabled={busy || !props.up} title="Halt tasks until you resume (p)" onClick={() => press("pause")}>Pause</button>
         ) : (
           <button type="button" id="resume" class="primary" disabled={busy || !props.up} title="Give idle time again (p)" onClick={() => press("resume")}>Resume</button>
         )}

@@ -3,6 +3,7 @@ import { render } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { follow, type Live } from "./api";
 import { Grade } from "./grade";
+import { Give, Reasons } from "./give";
 import { Head } from "./head";
 import { Jobs } from "./jobs";
 import { About, Health, Now } from "./now";
@@ -31,8 +32,10 @@ function Page() {
           </p>
         )}
         {status && <Health status={status} />}
+        {status && <Reasons status={status} />}
         {status ? <Now status={status} /> : <p class="loading">Waiting for the node…</p>}
         <Jobs jobs={live.jobs} imports={live.imports} />
+        {status && <Give status={status} />}
         <SubmitForm />
         <Peers peers={live.peers} />
         {status && <Grade status={status} />}

@@ -21,8 +21,8 @@ export function Now(props: { status: Status }) {
         </ul>
       ) : (
         <div class="empty">
-          <p>{owner.state === "working" ? "No work at the moment." : owner.state === "paused" ? "Paused: no work is taken until you resume." : "Everything is stopped until you resume."}</p>
-          {owner.state === "working" && work.why.map((w) => (
+          <p>{owner.level === "killed" ? "Everything is stopped until you resume." : owner.level === "paused" ? "Paused: no work is taken." : "No work at the moment."}</p>
+          {owner.level !== "killed" && owner.level !== "paused" && work.why.map((w) => (
             <p key={w.code} class="quiet">{w.words}{w.detail ? `: ${w.detail}` : ""}; {w.remedy}</p>
           ))}
         </div>
