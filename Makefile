@@ -68,7 +68,8 @@ POWERCUTS ?= 400
 power-cut: ## kill a writing process POWERCUTS times, each time losing what was not synced
 	KITH_POWER_CUTS=$(POWERCUTS) $(GO) test -count=1 -timeout 60m -v -run 'PowerCut' ./storage/...
 
-bench-caps: ## how exactly the caps on processor and IO hold, by the kernel and by sampling
+bench-caps: ## how fast the node yields, and how exactly the caps on processor and IO hold
+	$(GO) test -run xxx -bench Yield -benchtime 30x -timeout 20m ./node
 	$(GO) test -run xxx -bench CapError -benchtime 1x -timeout 20m ./tasks/sandbox
 
 FUZZTIME ?= 20s

@@ -35,6 +35,7 @@ type giving struct {
 	live    *live
 	sensors *sensors.Set
 	guard   *owner.Guard
+	ready   *owner.Ready
 
 	mu      sync.Mutex // held while a verdict is brought into effect: the last one wins
 	level   owner.Level
@@ -127,6 +128,11 @@ func (n *Node) openGiving(l *live) *giving {
 		},
 	})
 	n.closing.add("sensors", g.sensors.Close)
+	var err error
+	if g.ready, err = owner.OpenReady(n.o.Home); err != nil {
+		n.log.Warn("The hours of readiness begin anew", slog.Any("error", err))
+	}
+	n.closing.add("hours of readiness", g.ready.Close)
 	g.guard = (&owner.Guard{
 		Owner: n.owner, Processors: runtime.NumCPU(), Each: g.each, Apply: g.apply,
 		Read: func(ctx context.Context, quick bool) owner.Readings {
@@ -220,6 +226,7 @@ func (g *giving) watchOwnJobs() {
 		return
 	}
 	g.jobsAt = time.Now()
+	g.ready.Tick(g.jobsAt, g.node.owner.Verdict().Level <= owner.Shrunk && g.node.limits().Donate)
 	busy := false
 	if g.node.orders.Load().priority == "mine-first" {
 		jobs, err := g.live.submits.driver.Jobs(context.Background())

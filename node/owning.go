@@ -52,6 +52,10 @@ func (n *Node) ownerState() api.Owner {
 			PromiseMillis: owner.Promise.Milliseconds(), Histogram: []api.Bar{},
 		},
 	}
+	out.Goal.Hours = float64(n.orders.Load().goal)
+	if l := n.live.Load(); l != nil {
+		out.Goal.Done = l.gives.ready.Done().Hours()
+	}
 	if out.Caps.Share == 0 {
 		out.Caps.Share = 1
 	}

@@ -163,6 +163,9 @@ func ownerDetails(w io.Writer, o api.Owner) {
 		}
 		table(w, rows)
 	}
+	if o.Goal.Hours > 0 {
+		fmt.Fprintf(w, "\nready for work %.1f of %.0f hours in the last seven days\n", o.Goal.Done, o.Goal.Hours)
+	}
 	if o.Yield.Count > 0 {
 		fmt.Fprintf(w, "\ngets out of the way in %d ms (99 of 100 times; promised: %d ms; measured %d times)\n", o.Yield.P99Millis, o.Yield.PromiseMillis, o.Yield.Count)
 	}
