@@ -250,6 +250,9 @@ func (c soakCmd) place(a *app) (string, governor.Limits, error) {
 	}
 	defer func() { _ = closeDrives() }()
 	dir := c.Drive
+	if err := disk.Answers(a.ctx, dir); err != nil {
+		return "", governor.Limits{}, fmt.Errorf("soak test: %w", err)
+	}
 	info, err := os.Stat(dir)
 	isDir := err == nil && info.IsDir()
 	if isDir {
