@@ -86,7 +86,7 @@ func exitCode(err error) int {
 		return exitNotFound
 	case errors.Is(err, tasks.ErrParams), errors.Is(err, tasks.ErrSpec), errors.Is(err, tasks.ErrPlan), errors.Is(err, scenario.ErrScenario):
 		return exitUsage
-	case errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, disk.ErrHung):
 		return exitTimeout
 	case errors.Is(err, context.Canceled):
 		return exitInterrupted
