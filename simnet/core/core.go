@@ -237,6 +237,8 @@ func (w *World) dispatch(m *moment) {
 		switch m.what {
 		case arrive:
 			w.arrive(m.a)
+		case beat:
+			l.sess.sub.heardBeat(m.a)
 		case finish:
 			w.finish(m.a)
 		case commit:

@@ -128,3 +128,22 @@ func TestRegions(t *testing.T) {
 		t.Error("work left its region")
 	}
 }
+
+// One host in ten takes twenty times as long. The fleet is hardly slower than its capacity demands (1.105×), and pays for
+// that with next to no copies.
+func TestStragglers(t *testing.T) {
+	const fast = "title fleet\nnodes 200\nhosts honest 100% slots=1\njob tasks=4000 seconds=60 k=1 n=4 spread=0.1 want=200 nodes=200\nlimit 1d\nexpect done = 100\n"
+	plain := run(t, fast)
+	slow := run(t, strings.Replace(fast, "hosts honest 100% slots=1", "hosts honest 90% slots=1\nhosts straggler 10% slots=1", 1))
+	if got := slow.Values["makespan"] / plain.Values["makespan"]; got > 1.3 {
+		t.Errorf("makespan with stragglers is %.2f times that without, want at most 1.3", got)
+	}
+	if got := slow.Values["hedges"]; got > 2 {
+		t.Errorf("%.2f %% of executions are hedges", got)
+	}
+}
+
+// Where everybody is slow nobody is avoided: the work is done.
+func TestOnlyStragglers(t *testing.T) {
+	run(t, "title slow\nnodes 8\nhosts honest 30% slots=1\nhosts straggler 70% slots=1\njob tasks=60 seconds=10 k=3 n=12 want=8 nodes=8\nlimit 2d\nexpect done = 100\n")
+}

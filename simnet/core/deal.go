@@ -30,8 +30,8 @@ func (s *submitter) deal() {
 		return
 	}
 	given, tries := 0, 0
-	for len(s.idle) > 0 && tries < scanned && s.anyOpen() {
-		n := min(tableSize, len(s.idle))
+	for most := min(scanned, len(s.idle)); tries < most && s.anyOpen(); {
+		n := min(tableSize, len(s.idle), most-tries)
 		table := slices.Clone(s.idle[:n])
 		s.idle = s.idle[n:]
 		tries += n
@@ -79,7 +79,7 @@ func (s *submitter) dealJob(j *running, table []*session) (given int) {
 		}
 		h := &w.hosts[x.host]
 		r := s.book.Get(x.id, now)
-		share := max(depth*x.slots, (left*x.slots+slots-1)/slots)
+		share := j.state.Ahead(x.id, x.slots, left+s.live, slots)
 		n := match.Node{
 			ID: x.id, Group: x.place.Group, Account: x.place.Account, Free: min(x.room(), share-x.live), Running: x.live, Given: x.given,
 			RTT: x.rtt, Load: 1000 * int(h.busy) / max(1, x.slots), Relayed: w.classes[h.class].Actor == scenario.Relayed, Reliable: r.Reliability(),
@@ -145,7 +145,7 @@ func (s *submitter) give(j *running, x *session, ref job.Ref, stranger bool) {
 	if j.state.Place(x.id) != x.place {
 		s.step(j, &job.Placed{Worker: x.id, Place: x.place})
 	}
-	expiry := now + leaseLife + int64(4000*j.spec.Seconds)
+	expiry := now + j.state.Life(x.id, leaseLife+int64(4000*j.spec.Seconds))
 	attempt := j.state.Attempt(ref)
 	id := leaseID(j.number, ref, attempt, x.host, expiry)
 	li := w.newLease()
@@ -158,6 +158,7 @@ func (s *submitter) give(j *running, x *session, ref job.Ref, stranger bool) {
 	}
 	x.held = append(x.held, li)
 	x.live++
+	s.live++
 	x.given++
 	j.leases[id] = li
 	l.sole = s.granted(j, x, job.Grant{Task: ref, Attempt: attempt, Lease: id, Expiry: expiry})

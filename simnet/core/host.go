@@ -21,6 +21,7 @@ const (
 	maxSessions = 16   // submitters at once, as a node
 	depth       = 2    // leases asked for a slot: one to work at and one to go on with
 	silence     = 16e6 // until a submitter misses a host, microseconds
+	heartbeat   = 5e6  // microseconds
 	backoff     = 1e6  // before a lost session is dialled again
 	refilled    = 60e6 // after `filled`
 	dialTrips   = 4    // round trips from an offer to a lease's request: connect 1, identify 1, hello 1, half each way
@@ -271,6 +272,9 @@ func (w *World) work(i uint32) {
 		}
 		l.ends = w.now + int64(d)
 		w.push(moment{at: l.ends, what: finish, a: li, b: l.serial})
+		if at := w.now + int64(w.rng.IntN(heartbeat)); at < l.ends {
+			w.push(moment{at: at + w.oneWay(h, l.sess.sub), what: beat, a: li, b: l.serial})
+		}
 	}
 	if len(h.queue) == 0 {
 		h.queue = nil

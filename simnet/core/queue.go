@@ -12,6 +12,7 @@ const (
 	deal                // submitter a deals
 	tick                // submitter a's clocks
 	arrive              // lease a, serial b, is at its host
+	beat                // and heard to run
 	finish              // and computed
 	commit              // and its commit at the submitter
 	reveal              // and its output too

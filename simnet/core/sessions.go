@@ -95,8 +95,8 @@ func (s *submitter) offerWork(x *session) {
 	if !x.idle && x.room() > 0 {
 		x.idle = true
 		s.idle = append(s.idle, x)
-		s.stuck = false
 	}
+	s.stuck = false
 	s.hungry()
 }
 
@@ -177,7 +177,17 @@ func (s *submitter) uncount(li uint32) {
 	}
 	l.told = true
 	l.sess.live--
+	s.live--
 	s.offerWork(l.sess)
+}
+
+// heardBeat is the first heartbeat that says that a lease runs.
+func (s *submitter) heardBeat(li uint32) {
+	l := &s.w.leases[li]
+	if !s.down && !l.sess.away && !l.told && s.w.hosts[l.host].online {
+		s.w.m.sent("session", 1, 80)
+		s.step(l.job, job.Heartbeat{Worker: l.sess.id, Lease: l.id, Running: true})
+	}
 }
 
 func (s *submitter) heardCommit(li uint32) {
@@ -200,7 +210,7 @@ func (s *submitter) heardReveal(li uint32) {
 	good := l.digest == digestOf(l.id, l.root)
 	s.step(l.job, job.Revealed{
 		Worker:  s.w.hosts[l.host].id,
-		Reveal:  &tasks.Reveal{Lease: l.id, Root: l.root, Digest: l.digest, Bytes: 256, WallMillis: int64(l.cost * 1000)},
+		Reveal:  &tasks.Reveal{Lease: l.id, Root: l.root, Digest: l.digest, Bytes: 256, WallMillis: (l.ends - l.began) / 1000},
 		Checked: true, Good: good,
 	})
 	s.hungry()

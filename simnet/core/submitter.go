@@ -63,6 +63,7 @@ type submitter struct {
 	idle    []*session
 	turn    int
 	slots   int // of all sessions
+	live    int // leases without a commit
 	dealing bool
 	tickAt  int64
 	saving  []decision
@@ -218,6 +219,8 @@ func (s *submitter) act(j *running, a *job.Actions) {
 		o := &a.Settle[i]
 		if o.Verdict.Outcome == tasks.Lapsed {
 			if li, ok := j.leases[o.Verdict.Lease]; ok {
+				l := &w.leases[li]
+				w.push(moment{at: w.now + w.oneWay(&w.hosts[l.host], s), what: stop, a: li, b: l.serial})
 				s.uncount(li)
 			}
 		}

@@ -3,17 +3,12 @@ package job
 import (
 	"cmp"
 	"fmt"
-	"math"
 	"slices"
 
 	"kith/storage/dag"
 	"kith/tasks"
 	"kith/tasks/merge"
 )
-
-// hedgeFloor is the shortest time, in milliseconds, after which a replica can count as a straggler: below it, a second
-// copy costs more than waiting.
-const hedgeFloor = 250
 
 // session notes that a worker can be talked to, or not.
 func (s *State) session(id tasks.NodeID, down bool, now int64) {
@@ -66,7 +61,9 @@ func (s *State) NextTick() (int64, bool) {
 	}
 	if len(s.timers) > 0 {
 		set(s.timers[0].at)
-		if at := s.nextLook(); at != math.MaxInt64 {
+	}
+	if len(s.timers) > 0 || s.barred {
+		if at, ok := s.nextLook(); ok {
 			set(at)
 		}
 	}
@@ -89,24 +86,11 @@ func (s *State) tick(now int64, a *Actions) {
 			}
 		}
 	}
-	if now >= s.nextLook() {
+	if at, ok := s.nextLook(); ok && at <= now {
 		s.hedge(now, a)
+		s.relax(now, a)
 	}
 	s.prune()
-}
-
-// nextLook is when stragglers are looked for next. A look costs time in the number of leases at work.
-func (s *State) nextLook() int64 {
-	gap := int64(math.MaxInt64)
-	for i := range s.stages {
-		if st := &s.stages[i]; st.open > 0 && st.turns.len() > 0 {
-			gap = min(gap, max(hedgeFloor, st.turns.median(0)/2))
-		}
-	}
-	if gap == math.MaxInt64 {
-		return gap
-	}
-	return s.checked + gap
 }
 
 // prune drops the timers of replicas that went on, when they are most.
@@ -156,53 +140,20 @@ func (s *State) ring(ref Ref, t *task, r *replica, now int64, a *Actions) {
 		}
 		return
 	}
-	if r.state == granted {
+	switch {
+	case r.state == granted:
+		s.gaveUp(ref, r, now)
 		s.settle(ref, t, r, lapsed, a)
-	} else {
+	case r.state == committed && s.workers[r.worker].down: // nobody asked it: it withholds nothing
+		s.settle(ref, t, r, lapsed, a)
+	case r.state == committed: // it has kept its word, and waits for another's
+		s.clock(ref, r, now+ResumeMillis)
+		return
+	default:
 		s.settle(ref, t, r, withheld, a)
 	}
 	s.advance(ref, t, now, a)
 }
-
-// hedge marks stragglers, so that their tasks want one more replica: those at work for more than twice the median of
-// their stage. Those still running count as censored in the median.
-func (s *State) hedge(now int64, a *Actions) {
-	var due [][]timer
-	s.checked = now
-	for i := range s.stages {
-		if s.stages[i].open > 0 && s.stages[i].turns.len() > 0 {
-			due = make([][]timer, len(s.stages))
-			break
-		}
-	}
-	if due == nil {
-		return
-	}
-	for _, e := range s.timers {
-		st := &s.stages[e.ref.Stage]
-		if st.turns.len() == 0 {
-			continue
-		}
-		if r := s.rep(e); r != nil && r.state == granted && now-r.at > st.turns.median(0) {
-			due[e.ref.Stage] = append(due[e.ref.Stage], e)
-		}
-	}
-	for i := range due {
-		limit := max(hedgeFloor, 2*s.stages[i].turns.median(len(due[i])))
-		for _, e := range due[i] {
-			if r := s.rep(e); now-r.at > limit && !r.spare {
-				r.spare = true
-				s.hedged++
-				t := s.at(e.ref)
-				s.requeue(e.ref, t)
-				a.Opened = a.Opened || t.seq != 0
-			}
-		}
-	}
-}
-
-// Hedges returns how many stragglers were given to somebody else as well, since the last restart.
-func (s *State) Hedges() int64 { return s.hedged }
 
 // rep returns the replica a timer is about, or nil when it is gone.
 func (s *State) rep(e timer) *replica {

@@ -6,7 +6,12 @@ import (
 
 	"kith/storage/dag"
 	"kith/tasks"
+
+	"pgregory.net/rapid"
 )
+
+// FuzzStep lets the fuzzer choose the order of events, which come twice and which never.
+func FuzzStep(f *testing.F) { f.Fuzz(rapid.MakeFuzz(anyOrder)) }
 
 func FuzzDecode(f *testing.F) {
 	for _, ev := range []Event{

@@ -119,30 +119,3 @@ func (h *timers) order() {
 		h.push(t)
 	}
 }
-
-// ring keeps the newest durations of a stage, in milliseconds.
-type ring struct {
-	items  [64]int64
-	n      int
-	sorted []int64 // copy in order
-	when   int     // n of that copy
-}
-
-func (r *ring) add(d int64) {
-	r.items[r.n%len(r.items)] = d
-	r.n++
-}
-
-func (r *ring) len() int { return min(r.n, len(r.items)) }
-
-// median returns the median when censored more, all longer than the plain median, are still running.
-func (r *ring) median(censored int) int64 {
-	if r.n == 0 {
-		return 0
-	}
-	if r.sorted == nil || r.n-r.when > min(r.n, len(r.items))/8 { // the newest few hardly move it
-		r.sorted, r.when = append(r.sorted[:0], r.items[:r.len()]...), r.n
-		slices.Sort(r.sorted)
-	}
-	return r.sorted[min((len(r.sorted)+censored)/2, len(r.sorted)-1)]
-}

@@ -43,6 +43,7 @@ func (s *State) grantAs(id tasks.NodeID, g *Grant, sole uint16, now int64) {
 	}
 	t.reps[len(t.reps)-1].sole = sole
 	s.granted++
+	s.lastGrant = now
 	s.release(false)
 	s.timers.push(timer{g.Expiry, g.Task, uint16(g.Attempt)})
 	s.hold(w, timer{g.Expiry, g.Task, uint16(g.Attempt)})
@@ -156,7 +157,10 @@ func (s *State) commit(ev Committed, now int64, a *Actions) {
 		return
 	}
 	r.state, r.commit, r.spare = committed, ev.Commit.Hash, false
-	s.stages[ref.Stage].turns.add(now - r.at)
+	s.stages[ref.Stage].turns.add(r.at, now-r.at)
+	if r.began > 0 {
+		s.ran(ref, r, now-r.began)
+	}
 	s.advance(ref, t, now, a)
 }
 
@@ -173,6 +177,9 @@ func (s *State) reveal(ev Revealed, now int64, a *Actions) {
 	}
 	r.state = shown
 	r.root, r.digest, r.bytes, r.wall, r.cpu = v.Root, v.Digest, v.Bytes, v.WallMillis, v.CPUMillis
+	if r.began == 0 { // too short to have been heard of: its own word, which gains it nothing
+		s.ran(ref, r, min(v.WallMillis, now-r.at))
+	}
 	if ev.Checked {
 		s.good(r)
 	} else {
@@ -289,6 +296,7 @@ func (s *State) advance(ref Ref, t *task, now int64, a *Actions) {
 			r := &t.reps[i]
 			switch r.state {
 			case granted:
+				s.gaveUp(ref, r, now)
 				a.Cancel = append(a.Cancel, Asked{Worker: s.workers[r.worker].id, Lease: r.lease, Reason: tasks.NoTasksLeft})
 				s.settle(ref, t, r, cancelled, a)
 			case committed:
@@ -473,7 +481,7 @@ func (s *State) Pick(id tasks.NodeID, at Place) (Ref, bool) {
 	me.cursor = max(me.cursor, s.partial.base)
 	for ; me.cursor < s.partial.base+len(s.partial.items); me.cursor++ {
 		e := s.partial.items[me.cursor-s.partial.base]
-		if !stale(e) && s.bar(w, &at, e.ref) == "" {
+		if !stale(e) && s.bar(w, &at, e.ref) == "" && !s.unsure(w, s.at(e.ref)) && !s.tooSlow(w, e.ref) {
 			return e.ref, true
 		}
 	}
@@ -484,7 +492,7 @@ func (s *State) Pick(id tasks.NodeID, at Place) (Ref, bool) {
 		}
 		r := s.fresh.front()
 		if t := s.at(r); t.phase == open && t.fresh {
-			return r, true
+			return r, !s.tooSlow(w, r)
 		}
 		s.fresh.pop()
 	}

@@ -61,7 +61,12 @@ type State struct {
 	// Counts that only grow, kept over a restart as far as the log knows them.
 	granted  int64
 	verdicts int64
-	hedged   int64 // stragglers that were given to somebody else as well, since the last restart
+	// Of this run alone: see pace.go.
+	hedged    int64 // stragglers that were given to somebody else as well
+	quick     int   // workers that are here and not slow, when last counted
+	lastGrant int64
+	barred    bool // somebody was passed over as too slow
+	lax       bool // slow ones may have what is open
 }
 
 // stage is one wave of tasks.
@@ -75,7 +80,8 @@ type stage struct {
 	busy    bool
 	outputs []dag.CID // of a gather: one root a part
 	have    int       // of outputs
-	turns   ring      // turnaround of replicas
+	turns   ring      // turnaround of replicas, from grant to commit
+	walls   ring      // their running times
 	trials  int       // done tasks that are being audited
 }
 
@@ -135,12 +141,12 @@ type replica struct {
 	state   repState
 	code    tasks.Code // of a failed one
 	spare   bool       // counts as missing: a straggler, or its session is gone
-	running bool
-	told    bool   // its worker knows the outcome: an audit begins with it
-	sole    uint16 // may be accepted alone, and one in so many is audited; 0: it may not
-	at      int64  // granted, Unix milliseconds
-	due     int64  // when the clock of this state ends
-	until   int64  // when it ends unless the session is lost
+	began   int64      // when it was first heard to run; 0: not yet
+	told    bool       // its worker knows the outcome: an audit begins with it
+	sole    uint16     // may be accepted alone, and one in so many is audited; 0: it may not
+	at      int64      // granted, Unix milliseconds
+	due     int64      // when the clock of this state ends
+	until   int64      // when it ends unless the session is lost
 	commit  [32]byte
 	root    dag.CID
 	digest  [32]byte
@@ -161,6 +167,7 @@ type worker struct {
 	live   int     // replicas in a state that still needs this worker
 	cursor int     // entries of State.partial before it are not for this worker
 	held   []timer // replicas it has or had not long ago: see State.mine
+	pace   int32   // of its running times, per mille of the median; 0: unknown
 	tally  Tally
 	lied   bool // proven: no vote of it counts
 	sole   int  // results accepted alone

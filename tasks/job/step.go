@@ -39,8 +39,8 @@ func (s *State) Step(ev Event, now int64, a *Actions) {
 			s.grant(ev.Worker, &ev.Items[i], now)
 		}
 	case Heartbeat:
-		if _, _, r := s.find(ev.Worker, ev.Lease); r != nil && ev.Running && !r.running {
-			r.running = true
+		if _, _, r := s.find(ev.Worker, ev.Lease); r != nil && ev.Running && r.state == granted && r.began == 0 {
+			r.began = now
 		}
 	case Committed:
 		s.commit(ev, now, a)

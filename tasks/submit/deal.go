@@ -15,9 +15,6 @@ import (
 // quantum is how many leases one of several jobs hands out before the next one has its turn.
 const quantum = 16
 
-// ahead is how many leases a worker may always have for each of its slots, one at work and one to go on with.
-const ahead = 2
-
 // table is where leases are dealt: the workers that may have one of a job now. Its slices are kept for the next turn.
 type table struct {
 	nodes   []match.Node // what match.Choose looks at
@@ -125,7 +122,7 @@ func (d *Driver) seat(j *running, now int64) {
 			continue
 		}
 		p, r := s.peer, d.trust.Get(s.peer.id, now)
-		share := max(ahead*s.slots(), (left*s.slots()+slots-1)/slots) // so that nobody hoards the last tasks of a job
+		share := j.state.Ahead(p.id, s.slots(), left, slots) // so that nobody hoards the last tasks of a job
 		n := match.Node{
 			ID: p.id, Group: p.group, Account: p.account, Free: min(s.room(), share-s.grants.held), Running: s.grants.held, Given: s.given, RTT: s.rtt,
 			Load: s.load, Relayed: s.relayed, Reliable: r.Reliability(), Band: s.cap.Band, Proven: r.Proven(),

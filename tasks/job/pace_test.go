@@ -1,0 +1,95 @@
+package job
+
+import (
+	"testing"
+
+	"kith/storage/dag"
+	"kith/tasks"
+)
+
+// plain is a job of n tasks in one map.
+func plain(k, most, n int) *State {
+	s := New(&Accepted{Job: tasks.Job{Spec: tasks.Spec{Policy: tasks.Policy{K: k, N: most, NodeLimit: 10_000}}}})
+	var a Actions
+	s.Step(&Planned{Stages: []tasks.Stage{{Mode: tasks.Map, Inputs: []int{tasks.Source}, Steps: []tasks.Step{{Kind: "x"}}}}, Parts: n}, 0, &a)
+	return s
+}
+
+// give grants the next task to a worker and returns its lease.
+func give(t *testing.T, s *State, w int, now int64, life int64) tasks.LeaseID {
+	t.Helper()
+	ref, ok := s.Pick(node(w), Place{})
+	if !ok {
+		t.Fatalf("nothing for worker %d", w)
+	}
+	l := tasks.LeaseID{byte(ref.Index), byte(ref.Index >> 8), byte(w), byte(s.Attempt(ref))}
+	var a Actions
+	s.Step(&Granted{Worker: node(w), Items: []Grant{{Task: ref, Attempt: s.Attempt(ref), Lease: l, Expiry: now + life}}}, now, &a)
+	return l
+}
+
+func commitTo(s *State, w int, l tasks.LeaseID, out dag.CID, now int64) (a Actions) {
+	s.Step(Committed{node(w), tasks.Commit{Lease: l, Hash: tasks.CommitHash(l, node(w), out, [32]byte{1})}}, now, &a)
+	return a
+}
+
+// A worker that has committed keeps its word while another is slow: the end of its lease is nothing to it, and nothing is
+// held against it.
+func TestCommitOutlivesItsLease(t *testing.T) {
+	s := plain(2, 3, 1)
+	first := give(t, s, 1, 0, 60_000)
+	second := give(t, s, 2, 0, 60_000)
+	commitTo(s, 1, first, root("out"), 1000)
+	var a Actions
+	s.Step(Tick{}, 61_000, &a)
+	if len(a.Settle) != 1 || a.Settle[0].Verdict != (tasks.Verdict{Lease: second, Outcome: tasks.Lapsed}) {
+		t.Fatalf("settled %+v, want the lease that has no commit to lapse and the other to stay", a.Settle)
+	}
+	third := give(t, s, 3, 62_000, 600_000)
+	a = Actions{}
+	s.Step(Tick{}, 62_000+ResumeMillis+70_000, &a)
+	if len(a.Settle) != 0 || !s.Holds(node(1), first) {
+		t.Fatalf("settled %+v", a.Settle)
+	}
+	if a := commitTo(s, 3, third, root("out"), 300_000); len(a.Reveal) != 2 {
+		t.Fatalf("asked %+v, want both to open their commits", a.Reveal)
+	}
+	if err := Check(s); err != nil {
+		t.Error(err)
+	}
+}
+
+// One that has committed and is gone when its time ends has withheld nothing: it was never asked.
+func TestCommitOfTheLostLapses(t *testing.T) {
+	s := plain(2, 3, 1)
+	first := give(t, s, 1, 0, 600_000)
+	commitTo(s, 1, first, root("out"), 1000)
+	var a Actions
+	s.Step(SessionDown{node(1)}, 2000, &a)
+	s.Step(Tick{}, 2000+ResumeMillis, &a)
+	if len(a.Settle) != 1 || a.Settle[0].Verdict.Outcome != tasks.Lapsed {
+		t.Errorf("settled %+v, want it to lapse", a.Settle)
+	}
+}
+
+// Many stragglers at once do not hide one another: what counts as censored is what began as long ago as what is known.
+func TestHedgeInALargeFleet(t *testing.T) {
+	s := plain(1, 4, 1000)
+	now := int64(0)
+	for w := 100; w < 500; w++ { // these will never come back
+		give(t, s, w, now, 1e9)
+	}
+	for range 80 {
+		l := give(t, s, 1, now, 1e9)
+		now += 1000
+		commitTo(s, 1, l, root("out"), now)
+	}
+	var a Actions
+	s.Step(Tick{}, now+1000, &a)
+	if s.Hedges() != 400 || !a.Opened {
+		t.Errorf("%d of 400 stragglers are given to others", s.Hedges())
+	}
+	if err := Check(s); err != nil {
+		t.Error(err)
+	}
+}
