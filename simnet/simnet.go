@@ -13,10 +13,13 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
+	"kith/simnet/bubble"
 	"kith/simnet/core"
 	"kith/simnet/report"
 	"kith/simnet/scenario"
+	"kith/simnet/whole"
 )
 
 // World is one simulated fleet.
@@ -30,8 +33,33 @@ func New(sc *scenario.Scenario) (World, error) {
 	switch sc.Rung {
 	case scenario.Core:
 		return core.New(sc), nil
+	case scenario.Mock, scenario.QUIC:
+		return bubbled{sc}, nil
 	}
 	return nil, fmt.Errorf("there is no rung %q: use core, mock or quic", sc.Rung)
+}
+
+// bubbled is a world of whole nodes in virtual time, which only a child process of this program has: see package bubble.
+type bubbled struct{ sc *scenario.Scenario }
+
+// Run implements World.
+func (b bubbled) Run(ctx context.Context) (*report.Report, error) {
+	began := time.Now()
+	r := &report.Report{}
+	if err := bubble.Run(ctx, b.sc, r); err != nil {
+		return nil, fmt.Errorf("rung %s: %w", b.sc.Rung, err)
+	}
+	r.Values["wall"] = time.Since(began).Seconds()
+	r.Judge(b.sc)
+	return r, nil
+}
+
+// Bubble is what a program that runs scenarios calls first thing: if the process is the child that a world of whole nodes
+// lives in, it plays that world and does not return.
+func Bubble() {
+	if len(os.Args) == 2 && os.Args[1] == bubble.Arg {
+		bubble.Main(whole.Play)
+	}
 }
 
 //go:embed scenarios/*.sim

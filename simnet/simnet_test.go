@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"os"
 	"strings"
 	"testing"
 
@@ -12,7 +13,15 @@ import (
 )
 
 // quick are the sizes at which the tests run the large scenarios.
-var quick = map[string]int{"hundred-thousand": 300, "thousand": 200, "volunteer-crowd": 400, "job-crowd": 500, "churn": 100}
+var quick = map[string]int{"hundred-thousand": 300, "thousand": 200, "volunteer-crowd": 400, "job-crowd": 500, "churn": 100, "whole-thousand": 20, "lease-cold": 16, "lease-warm": 12}
+
+// underRace is set when the race detector watches: whole fleets have their own tests, in package whole.
+var underRace bool
+
+func TestMain(m *testing.M) {
+	Bubble()
+	os.Exit(m.Run())
+}
 
 // Every scenario that comes with the program keeps its promises, at the size that fits a test.
 func TestScenarios(t *testing.T) {
@@ -29,10 +38,7 @@ func TestScenarios(t *testing.T) {
 			if len(sc.Expect) == 0 {
 				t.Error("expects nothing, so that it cannot fail")
 			}
-			if sc.Rung != scenario.Core {
-				t.Skip("see the tests of its rung")
-			}
-			if testing.Short() && i%4 != 0 {
+			if testing.Short() && i%4 != 0 || underRace && sc.Rung != scenario.Core {
 				t.Skip("short")
 			}
 			if n := quick[name]; n != 0 {

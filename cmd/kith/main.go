@@ -19,6 +19,7 @@ import (
 	"kith/node"
 	"kith/node/api/client"
 	"kith/node/grading"
+	"kith/simnet"
 )
 
 func main() {
@@ -32,6 +33,7 @@ func main() {
 	if len(os.Args) == 2 && os.Args[1] == disk.ChildArg {
 		os.Exit(disk.Main())
 	}
+	simnet.Bubble() // so is a simulated fleet in virtual time
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()

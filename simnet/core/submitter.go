@@ -42,6 +42,7 @@ type running struct {
 	offerAt int64
 	since   int64
 	ring    int
+	skipped int // rings nobody was in
 	dials   int // in this ring
 	want    int
 	lies    int // proofs on their way to the disk
@@ -356,7 +357,7 @@ func (s *submitter) offer(j *running) {
 	}
 	missing := j.want - s.usable(j)
 	if missing <= 0 {
-		j.since = 0
+		j.since, j.skipped = 0, 0
 		j.offerAt = w.now + match.LongestGap.Microseconds()
 		return
 	}
@@ -364,6 +365,7 @@ func (s *submitter) offer(j *running) {
 		j.since = w.now
 	}
 	ring, next := match.Ring(time.Duration(w.now-j.since) * time.Microsecond)
+	ring = min(ring+j.skipped, match.LastRing)
 	if ring != j.ring || j.dials == 0 {
 		j.ring = ring
 	}
@@ -375,6 +377,10 @@ func (s *submitter) offer(j *running) {
 		if h.online && w.touch(h, s) && links.Ring(s.region, int(h.region)) <= ring && !s.has(uint32(i)) {
 			audience = append(audience, uint32(i))
 		}
+	}
+	if len(audience) == 0 && j.skipped < match.Rings {
+		j.skipped++
+		j.offerAt = w.now + 1
 	}
 	const size = 700
 	w.m.sent("offers", int64(len(audience)), int64(len(audience))*size)

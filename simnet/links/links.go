@@ -94,3 +94,6 @@ func Awake(region int, at time.Duration) float64 {
 	h := (int(at/time.Hour) + offsets[region] + 48) % 24
 	return awake[h]
 }
+
+// Continent is the number of the continent of a region.
+func Continent(region int) int { return continents[region] }

@@ -115,10 +115,20 @@ func (s *State) Pace(id tasks.NodeID) int {
 // shared by all workers' slots: enough to go on with while there is plenty, and no more than it can run of the last ones
 // or if it is slow, because what waits at one worker could run at another.
 func (s *State) Ahead(id tasks.NodeID, slots, left, all int) int {
-	if left <= all || s.Pace(id) > slow {
+	if left <= all && s.long() || s.Pace(id) > slow {
 		return slots
 	}
 	return max(2*slots, (left*slots+all-1)/max(all, 1))
+}
+
+// long reports whether running a task is known to take so long that waiting for a slot costs more than another way.
+func (s *State) long() bool {
+	for i := range s.stages {
+		if st := &s.stages[i]; st.open > 0 && st.walls.median(0) >= hedgeFloor {
+			return true
+		}
+	}
+	return false
 }
 
 // Life returns how long a worker's lease should live that lives so many milliseconds for a usual one.

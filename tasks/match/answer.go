@@ -14,6 +14,7 @@ const (
 	FirstRing  = 3 * time.Second  // until the offer goes to the next ring: MaxDelay, and a dial through a relay
 	LongestGap = 60 * time.Second // between two offers
 	LastRing   = 8                // the widest ring; it is repeated
+	Rings      = 2                // rings that may be empty and passed over at once: the country's, the continent's
 )
 
 // AnswerProbability is the chance with which each of audience nodes answers an offer that wants so many sessions, so

@@ -48,7 +48,7 @@ func (d *Driver) offer(j *running, now int64) {
 	}
 	missing := want(j) - d.usable(j)
 	if missing <= 0 {
-		j.offerSince = 0
+		j.offerSince, j.skipped = 0, 0
 		j.offerAt = now + match.LongestGap.Milliseconds()
 		d.due(j.offerAt)
 		return
@@ -57,6 +57,7 @@ func (d *Driver) offer(j *running, now int64) {
 		j.offerSince = now
 	}
 	ring, next := match.Ring(time.Duration(now-j.offerSince) * time.Millisecond)
+	ring = min(ring+j.skipped, match.LastRing)
 	j.ring = ring
 	j.offerAt = j.offerSince + next.Milliseconds()
 	d.due(j.offerAt)
@@ -97,6 +98,13 @@ func (d *Driver) offer(j *running, now int64) {
 		if err != nil && d.ctx.Err() == nil {
 			d.log.Warn("Cannot publish an offer", slogJob(j.id), slogErr(err))
 		}
-		d.box.post(func() { j.reached = reached })
+		d.box.post(func() {
+			j.reached = reached
+			if err == nil && reached == 0 && j.skipped < match.Rings && j.offerAt != 0 { // nobody is there: no need to wait for answers
+				j.skipped++
+				j.offerAt = time.Now().UnixMilli()
+				d.due(j.offerAt)
+			}
+		})
 	})
 }

@@ -34,6 +34,7 @@ type running struct {
 	offerAt    int64 // when the next offer is due, 0: none
 	offerSince int64 // when the first offer went out that was not answered enough
 	ring       int
+	skipped    int // rings nobody was in
 	offers     int
 	reached    int
 	refused    map[tasks.Code]int

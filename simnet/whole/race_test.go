@@ -1,0 +1,5 @@
+//go:build race
+
+package whole
+
+func init() { underRace = true }
