@@ -72,6 +72,10 @@ bench-caps: ## how fast the node yields, and how exactly the caps on processor a
 	$(GO) test -run xxx -bench Yield -benchtime 30x -timeout 20m ./node
 	$(GO) test -run xxx -bench CapError -benchtime 1x -timeout 20m ./tasks/sandbox
 
+fleet: bin/kith ## every scenario in full, and the kills at every record: bin/fleet.html
+	KITH_LONG=1 $(GO) test -count=1 -timeout 30m -run TestKilledAtEveryRecord ./tasks/submit
+	./bin/kith simnet run $(notdir $(basename $(wildcard simnet/scenarios/*.sim))) --html bin/fleet.html $(ARGS)
+
 FUZZTIME ?= 20s
 fuzz: ## every fuzz target for FUZZTIME
 	@for p in $$($(GO) list ./...); do \

@@ -56,7 +56,6 @@ type world struct {
 	scratch string
 	began   time.Time
 	jobs    []*task
-	lies    atomic.Int64
 	heap    atomic.Uint64
 	log     *slog.Logger
 }
@@ -299,9 +298,7 @@ func (w *world) do(ctx context.Context, x *task) error {
 	if policy.NodeLimit == 0 {
 		policy.NodeLimit = tasks.DefaultNodeLimit
 	}
-	for _, r := range x.spec.Regions {
-		policy.Regions = append(policy.Regions, r)
-	}
+	policy.Regions = slices.Clone(x.spec.Regions)
 	spec := tasks.Spec{
 		Ops:         []tasks.Op{{Kind: "test.sleep", Params: fmt.Appendf(nil, `{"tasks":%d,"millis":%d}`, x.spec.Tasks, int(1000*x.spec.Seconds))}},
 		Sensitivity: tasks.Public, Policy: policy,

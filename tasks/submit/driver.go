@@ -211,7 +211,8 @@ func (d *Driver) do(ctx context.Context, f func()) error {
 	return err
 }
 
-// Submit accepts a job. It returns when the job is on stable storage. Zero fields of the spec get their defaults.
+// Submit accepts a job. It returns when the job is on stable storage. Zero fields of the spec get their defaults. The same
+// spec with the same nonce is the same job: asking again for it changes nothing.
 func (d *Driver) Submit(ctx context.Context, spec tasks.Spec) (tasks.JobID, error) {
 	if err := d.complete(&spec); err != nil {
 		return tasks.JobID{}, err
@@ -231,12 +232,16 @@ func (d *Driver) Submit(ctx context.Context, spec tasks.Spec) (tasks.JobID, erro
 	rand.Read(ev.Secret[:])
 	result := make(chan error, 1)
 	if err := d.do(ctx, func() {
+		if _, there := d.jobs[ev.Job.ID]; there { // its owner did not hear that it was accepted, and asks again
+			result <- nil
+			return
+		}
 		if len(d.active) >= d.o.MaxJobs {
 			result <- fmt.Errorf("%w: %d, limit %d", ErrBusy, len(d.active), d.o.MaxJobs)
 			return
 		}
 		d.append(ev.Job.ID, ev, func(err error) {
-			if err == nil {
+			if _, there := d.jobs[ev.Job.ID]; err == nil && !there {
 				d.begin(d.add(ev))
 			}
 			result <- err

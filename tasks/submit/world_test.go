@@ -43,6 +43,9 @@ type memLog struct {
 	calls    chan func()
 	lossy    bool // dropped appends after a crash
 	failWith error
+	fault    fault       // at which it dies
+	hit      func() bool // called then; whether it dies in earnest
+	count    int         // appends so far
 }
 
 func newMemLog(t testing.TB) *memLog {
@@ -60,6 +63,14 @@ func (l *memLog) Append(rec []byte, durable bool, done func(uint64, error)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.lossy {
+		return
+	}
+	if l.count++; l.fault.at == l.count && l.hit() {
+		if l.fault.kept {
+			l.recs = append(l.recs, bytes.Clone(rec))
+			l.synced = len(l.recs)
+		}
+		l.lossy = true
 		return
 	}
 	if err := l.failWith; err != nil && durable {
