@@ -126,7 +126,9 @@ func (n *node) start() error {
 		}); err != nil {
 			return err
 		}
-		return n.startDrivers()
+		if err := n.startDrivers(); err != nil {
+			return err
+		}
 	}
 	l, book := n.newLog(), n.newLog()
 	slots := n.hosts.Slots
