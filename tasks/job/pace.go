@@ -16,7 +16,7 @@ const (
 	hedgeFloor = 250
 	// typical is the pace of a worker that takes the median, slow that of one worth avoiding, in per mille.
 	typical = 1000
-	slow    = 1500
+	slow    = 2000
 	// certain is how many durations a stage must know before paces are taken from them.
 	certain = 4
 )
