@@ -45,7 +45,8 @@ type State struct {
 	merging map[spot]bool // merges the driver is at
 	merges  int           // done, that joined something
 	workers []worker
-	places  []Place // every place a worker has been at; the first is the unknown one
+	places  []Place          // every place a worker has been at; the first is the unknown one
+	placeAt map[Place]uint32 // made when it is first needed
 	byID    map[tasks.NodeID]uint32
 	used    int                   // workers that have had a lease
 	leases  map[tasks.LeaseID]Ref // replicas that may still send something
@@ -403,12 +404,19 @@ func (s *State) placed(id tasks.NodeID, p Place) {
 }
 
 func (s *State) internPlace(p Place) uint32 {
-	at := slices.Index(s.places, p)
-	if at < 0 {
-		at = len(s.places)
-		s.places = append(s.places, p)
+	if len(s.placeAt) != len(s.places) {
+		s.placeAt = make(map[Place]uint32, len(s.places))
+		for i, q := range s.places {
+			s.placeAt[q] = uint32(i)
+		}
 	}
-	return uint32(at)
+	at, ok := s.placeAt[p]
+	if !ok {
+		at = uint32(len(s.places))
+		s.places = append(s.places, p)
+		s.placeAt[p] = at
+	}
+	return at
 }
 
 // Place returns where the job believes a worker to be; the zero Place if it knows nothing.
