@@ -41,6 +41,10 @@ cross: ## the other platforms must compile
 setup-test:
 	@.ci/setup
 
+.PHONY: test-wine
+test-wine: ## the Windows sandbox under Wine (needs wine64 and gcc-mingw-w64-x86-64-win32)
+	tasks/sandbox/testdata/wine/run.sh
+
 build: ## the program for every platform, in dist/
 	@mkdir -p dist; for p in $(PLATFORMS); do \
 		out=dist/kith-$$(echo $$p | tr / -); case $$p in windows/*) out=$$out.exe;; esac; \

@@ -158,7 +158,7 @@ func (a *advert) describe() wire.Capability {
 	limits := a.node.limits()
 	class, band, equals := a.node.grader.advertise()
 	c := wire.Capability{
-		Addresses: a.network.host.Addrs(), Class: class, Band: band, Equals: equals[:min(len(equals), wire.MaxKinds)], Sandbox: tasks.GradeProcess,
+		Addresses: a.network.host.Addrs(), Class: class, Band: band, Equals: equals[:min(len(equals), wire.MaxKinds)], Sandbox: tasks.GradeNone,
 		Region: string(a.network.place.Region), Cell: string(a.network.place.Cell), Slots: limits.Slots, Memory: limits.Memory, Program: Version,
 	}
 	if l := a.node.live.Load(); l != nil {
@@ -166,6 +166,10 @@ func (a *advert) describe() wire.Capability {
 		c.Depot = a.node.isDepot(l)
 	}
 	for _, k := range a.node.kinds.Names() {
+		kind, err := a.node.kinds.Kind(k)
+		if err == nil && kind.Describe().Needs.Sandbox > c.Sandbox {
+			continue // it would be refused
+		}
 		if a.node.owner.Allowed(k) && len(c.Kinds) < wire.MaxKinds {
 			c.Kinds = append(c.Kinds, k)
 		}

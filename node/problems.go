@@ -52,6 +52,18 @@ var (
 		Code: "owner-switch-damaged", Severity: health.Medium, Title: "Paused, to be safe",
 		Text: "%v", Remedy: "kith resume writes it anew, if you want work to run.",
 	}
+	sandboxBroken = &health.Warnable{
+		Code: "sandbox-broken", Severity: health.High, Title: "No work is taken: the sandbox does not hold",
+		Text: "The node attacked its own sandbox, and it was not held, or could not be tried: %s.", Remedy: "Restart the node; if it stays so, report it with the node's log.",
+	}
+	sandboxThin = &health.Warnable{
+		Code: "sandbox-thin", Severity: health.Medium, Title: "Only some kinds of work are taken",
+		Text: "Tasks run in %s. For more: %s.", Remedy: "Do as the text says, and restart the node.",
+	}
+	sandboxSampled = &health.Warnable{
+		Code: "sandbox-sampled", Severity: health.Low, Title: "Limits of tasks are kept by sampling",
+		Text: "Tasks run in %s. For exact limits: %s.", Remedy: "Do as the text says, or nothing: tasks are confined all the same.",
+	}
 	noListener = &health.Warnable{
 		Code: "outbound-only", Severity: health.Low, Title: "Others cannot dial this node",
 		Text: "listen.outboundOnly is on: this node opens no listener and only dials.", Remedy: "Nothing to do, if that is what you want.",
@@ -60,10 +72,5 @@ var (
 		Code: "udp-buffers", Severity: health.Low, Title: "Small network buffers",
 		Text:   "The system allows UDP buffers of %d KiB; QUIC is faster with 7,500 KiB.",
 		Remedy: "As root: sysctl -w net.core.rmem_max=7680000 net.core.wmem_max=7680000",
-	}
-	weakSandbox = &health.Warnable{
-		Code: "sandbox-shared-system", Severity: health.Low, Title: "Tasks are confined less than they could be",
-		Text:   "This system lacks what hides other files from a task (user namespaces or Landlock), so tasks run as child processes with limits only.",
-		Remedy: "Allow unprivileged user namespaces, if you may, and run a build without cgo.",
 	}
 )

@@ -6,7 +6,9 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 
+	"kith/tasks"
 	"kith/tasks/execute"
 	"kith/tasks/kinds"
 	"kith/tasks/sandbox"
@@ -15,9 +17,12 @@ import (
 // Runner is the whole life of the child process in which tasks run.
 func Runner() int { return sandbox.Main(kinds.All()) }
 
+const sandboxTries = 3 // of the self-test, before no work is taken
+
 // runners is where work runs on this machine.
 type runners struct {
 	engine   *sandbox.Process
+	report   sandbox.Report
 	executor *execute.Executor
 }
 
@@ -51,12 +56,23 @@ func (n *Node) openRunners(l *live) (*runners, error) {
 	n.closing.add("sandbox", engine.Close)
 	n.closing.add("executor", executor.Close)
 	// What the node says of its sandbox is what attacks on it have just shown.
-	report, err := engine.SelfTest(context.Background())
+	var report sandbox.Report
+	for range sandboxTries { // a machine that is busy starting up may be too slow for the attackers, which must not count
+		if report, err = engine.SelfTest(context.Background()); err == nil && report.Grade > tasks.GradeNone {
+			break
+		}
+	}
+	through := strings.Join(report.Broken(), ", ")
 	if err != nil {
+		through = err.Error()
 		n.log.Error("The sandbox cannot be trusted; no work will be taken", slog.Any("error", err))
 	} else {
 		n.log.Info("Sandbox tested", slog.Int("grade", int(report.Grade)), slog.String("layers", report.Layers.String()),
-			slog.Any("broken", report.Broken()), slog.Duration("took", report.Took))
+			slog.Any("broken", report.Broken()), slog.Duration("took", report.Took), slog.Int64("memoryOvershoot", report.Overshoot.Memory),
+			slog.Duration("timeOvershoot", report.Overshoot.Wall), slog.String("missing", report.Missing))
 	}
-	return &runners{engine, executor}, nil
+	n.health.When(report.Grade == tasks.GradeNone, sandboxBroken, through)
+	n.health.When(report.Grade == tasks.GradeProcess && report.Remedy() != "", sandboxThin, report.Promise(), report.Remedy())
+	n.health.When(report.Grade == tasks.GradeB, sandboxSampled, report.Promise(), report.Remedy())
+	return &runners{engine, report, executor}, nil
 }

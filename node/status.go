@@ -50,18 +50,7 @@ func (n *Node) Status() api.Status {
 }
 
 func sandboxOf(r *runners) api.Sandbox {
-	words := map[tasks.SandboxGrade]string{
-		tasks.GradeNone:    "nothing may run",
-		tasks.GradeProcess: "a child process with limits, killed with its whole tree",
-		tasks.GradeB:       "a restricted process, caps by sampling",
-		tasks.GradeA:       "a restricted process, exact caps",
-	}
-	g := r.engine.Grade()
-	s := api.Sandbox{Engine: r.engine.Name(), Grade: g, Words: words[g]}
-	if r.engine.Isolated() {
-		s.Words += ", without network or view of other processes"
-	}
-	return s
+	return api.Sandbox{Engine: r.engine.Name(), Grade: r.engine.Grade(), Words: r.report.Promise()}
 }
 
 // Peers implements api.Observer.
@@ -131,7 +120,6 @@ const watchEvery = 5 * time.Second
 // watch looks for lasting problems until ctx ends.
 func (n *Node) watch(ctx context.Context) error {
 	l := n.live.Load()
-	n.health.When(l.runners.engine.Grade() < tasks.GradeB && runtime.GOOS == "linux", weakSandbox)
 	if kib, ok := udpBuffer(); ok {
 		n.health.When(kib < 2500 && l.cfg.Listen.Transports != "tcp", smallBuffers, kib)
 	}

@@ -31,7 +31,7 @@ func (n *Node) openWorking(l *live) *working {
 	w.driver = work.New(work.Options{
 		Network: l.cfg.Network, Key: n.self.Key(), Kinds: n.kinds, Blobs: l.stores.blobs, Log: l.stores.work, Book: l.stores.earned,
 		Executor: l.runners.executor, Fetcher: l.network, Depots: l.depots, Dialer: l.network,
-		Fits: n.fits, Admit: n.owner.Admit, Turn: n.turn, Capability: l.network.advert.Record, Allowed: n.owner.Allowed, Audience: l.network.topics.Audience,
+		Fits: n.fits, Admit: n.owner.Admit, Turn: n.turn, Capability: l.network.advert.Record, Allowed: n.owner.Allowed, Sandbox: l.runners.engine.Grade, Audience: l.network.topics.Audience,
 		Weight: func(submitter tasks.NodeID, kind string) int {
 			return weight(n.settings.Get().Work.Weights, submitter, kind)
 		},

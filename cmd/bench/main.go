@@ -51,6 +51,7 @@ var measures = []measure{
 	{"throughput", throughput},
 	{"transfer", transfer},
 	{"text", text},
+	{"sandbox", sandboxed},
 	{"idle", idle},
 }
 

@@ -72,6 +72,7 @@ type commands struct {
 	Credit   creditCmd   `cmd:"" group:"jobs" help:"Show or verify the balance of work done and had."`
 	Evidence evidenceCmd `cmd:"" group:"jobs" help:"List or export what this node can prove about others."`
 
+	Service    serviceCmd    `cmd:"" group:"more" help:"Run the node from the start of the machine (Linux, systemd)."`
 	Config     configCmd     `cmd:"" group:"more" help:"Read and change settings, and take changes back."`
 	Simnet     simnetCmd     `cmd:"" group:"more" help:"Simulate whole fleets: liars, churn, partitions, up to 100,000 nodes."`
 	Notice     noticeCmd     `cmd:"" group:"more" help:"What the stewards of a network order together: list, write, sign, send."`

@@ -113,7 +113,7 @@ func (e *Executor) wipe() error {
 	}
 	for _, d := range left {
 		if strings.HasPrefix(d.Name(), slotPrefix) { // nothing but our own: the setting may be wrong
-			if err := os.RemoveAll(filepath.Join(e.o.Scratch, d.Name())); err != nil {
+			if err := sandbox.Wipe(filepath.Join(e.o.Scratch, d.Name())); err != nil {
 				return fmt.Errorf("wipe scratch folder: %w", err)
 			}
 		}
@@ -289,7 +289,7 @@ func (p *pool) open(ctx context.Context, job tasks.JobID, dir string) (*slot, er
 	}
 	var err error
 	if s.runner, err = p.engine.Open(ctx, job, dir); err != nil {
-		_ = os.RemoveAll(dir)
+		_ = sandbox.Wipe(dir)
 		return nil, fmt.Errorf("open sandbox: %w", err)
 	}
 	p.mu.Lock()
@@ -334,26 +334,17 @@ func (s *slot) clean() error {
 	}
 	s.dirty = false
 	for _, dir := range [...]string{s.in(), s.out(), s.tmp()} {
-		if err := empty(dir); err != nil {
+		if err := sandbox.Empty(dir); err != nil { // the runner holds on to the folder itself
 			return err
 		}
 	}
 	return nil
 }
 
-// empty removes what is in a folder, but not the folder: the runner holds on to it.
-func empty(dir string) error {
-	list, err := os.ReadDir(dir)
-	for _, d := range list {
-		err = errors.Join(err, os.RemoveAll(filepath.Join(dir, d.Name())))
-	}
-	return err
-}
-
 // discard ends a runner and removes its folder.
 func (p *pool) discard(s *slot) {
 	_ = s.runner.Close() // a process that does not die is reported by the engine
-	_ = os.RemoveAll(s.dir)
+	_ = sandbox.Wipe(s.dir)
 	p.mu.Lock()
 	delete(p.busy, s)
 	p.mu.Unlock()

@@ -1,6 +1,7 @@
 package sandbox_test
 
 import (
+	"context"
 	"slices"
 	"testing"
 	"time"
@@ -94,4 +95,105 @@ func BenchmarkOpenColdBare(b *testing.B) {
 	benchOpen(b, func(o *sandbox.Options) {
 		o.Spares, o.Without = -1, strays|sandbox.LayerCaps|sandbox.LayerNamespaces|sandbox.LayerPrivileges
 	})
+}
+
+// BenchmarkCompute is what the sandbox costs a task that only computes: the shortest of its times beside the shortest of
+// those without a sandbox, taken in turn.
+func BenchmarkCompute(b *testing.B) {
+	best := func(engines ...sandbox.Engine) []time.Duration {
+		var runners []sandbox.Runner
+		for _, e := range engines {
+			r, err := e.Open(b.Context(), tasks.JobID{1}, "")
+			if err != nil {
+				b.Fatal(err)
+			}
+			runners = append(runners, r)
+		}
+		least := make([]time.Duration, len(runners))
+		w := sandboxtest.Do("compute", "100")
+		for b.Loop() {
+			for i, r := range runners {
+				t := time.Now()
+				if _, err := r.Run(b.Context(), w); err != nil {
+					b.Fatal(err)
+				}
+				if d := time.Since(t); least[i] == 0 || d < least[i] {
+					least[i] = d
+				}
+			}
+		}
+		return least
+	}
+	d := best(sandbox.InProcess(sandboxtest.Kinds()), process(b, func(o *sandbox.Options) { o.Spares = -1 }))
+	b.ReportMetric(100*(d[1].Seconds()/d[0].Seconds()-1), "%-overhead")
+	b.ReportMetric(d[0].Seconds()*1000, "ms-bare")
+}
+
+// BenchmarkKill ends 50 tasks of ten processes each, from the order to the moment when none is left.
+func BenchmarkKill(b *testing.B) {
+	for name, without := range map[string]sandbox.Layers{"namespaces": strays, "plain": strays | sandbox.LayerNamespaces} {
+		b.Run(name, func(b *testing.B) {
+			e := process(b, func(o *sandbox.Options) { o.Without, o.Spares = without|sandbox.LayerPrivileges, -1 })
+			var all []time.Duration
+			for b.Loop() {
+				b.StopTimer()
+				var runners []sandbox.Runner
+				for range 50 {
+					r, err := e.Open(b.Context(), tasks.JobID{1}, "")
+					if err != nil {
+						b.Fatal(err)
+					}
+					if _, err := r.Run(b.Context(), sandboxtest.Do("strays", "kill-bench")); err != nil {
+						b.Fatal(err)
+					}
+					runners = append(runners, r)
+				}
+				for end := time.Now().Add(30 * time.Second); len(sandboxtest.Strays("kill-bench")) < 450 && time.Now().Before(end); {
+					time.Sleep(10 * time.Millisecond)
+				}
+				there := len(sandboxtest.Strays("kill-bench"))
+				b.StartTimer()
+				t := time.Now()
+				e.Kill()
+				all = append(all, time.Since(t))
+				b.StopTimer()
+				if left := len(sandboxtest.Strays("kill-bench")); left > 0 || there < 450 {
+					b.Fatalf("%d processes before, %d after", there, left)
+				}
+				for _, r := range runners {
+					if err := r.Close(); err != nil {
+						b.Fatal(err)
+					}
+				}
+				b.StartTimer()
+			}
+			slices.Sort(all)
+			b.ReportMetric(float64(all[len(all)-1].Microseconds())/1000, "ms-worst")
+		})
+	}
+}
+
+// BenchmarkOvershoot is by how much a task that takes memory as fast as it can passes its limit, where that is sampled.
+func BenchmarkOvershoot(b *testing.B) {
+	e := process(b, func(o *sandbox.Options) { o.Without = sandbox.LayerCaps })
+	var all []int64
+	for b.Loop() {
+		r, err := e.Open(context.Background(), tasks.JobID{1}, "")
+		if err != nil {
+			b.Fatal(err)
+		}
+		w := sandboxtest.Do("memory", "0")
+		w.Limits.MemoryBytes = 64 << 20
+		res, err := r.Run(b.Context(), w)
+		if err == nil {
+			b.Fatal("it was not ended")
+		}
+		all = append(all, max(0, res.PeakMemory-w.Limits.MemoryBytes))
+		if err := r.Close(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	slices.Sort(all)
+	b.ReportMetric(float64(all[len(all)/2])/1e6, "MB-p50")
+	b.ReportMetric(float64(all[len(all)-1])/1e6, "MB-worst")
 }

@@ -32,6 +32,8 @@ type child struct {
 	cores  int64
 	oom    bool // the kernel ended it for its memory; set before done is closed
 	held   holding
+	// entries is how many files and folders each of its folders may hold.
+	entries int
 
 	mu    sync.Mutex
 	cause error // why it was killed; nil if it was not
@@ -56,7 +58,7 @@ type usage struct {
 // startChild starts a runner process: in the group host, if the calling thread is in it, or else in a new one of groups, if
 // there are any. Call wait on it next.
 func startChild(o *Options, plain bool, groups *cgroup.Tree, host *cgroup.Group) (*child, error) {
-	c := &child{stderr: &tail{}, done: make(chan struct{}), joined: make(chan struct{}), cores: int64(o.Procs)}
+	c := &child{stderr: &tail{}, done: make(chan struct{}), joined: make(chan struct{}), cores: int64(o.Procs), entries: o.Entries}
 	theirIn, ourOut, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -74,7 +76,7 @@ func startChild(o *Options, plain bool, groups *cgroup.Tree, host *cgroup.Group)
 	cmd.Env = append(systemEnv(), "GOMAXPROCS="+strconv.Itoa(o.Procs), "GOTRACEBACK=single", "TZ=UTC", "LANG=C")
 	cmd.Env = append(cmd.Env, o.Env...)
 	c.cmd = cmd
-	err = c.tree.start(cmd, plain)
+	err = c.tree.start(cmd, plain, o.Procs)
 	theirIn.Close()
 	theirOut.Close()
 	if err != nil {
@@ -119,7 +121,7 @@ func (c *child) limit(l *tasks.Limits) error {
 	if c.group == nil {
 		return nil
 	}
-	// One process more than allowed, so that it is seen that there were too many.
+	// One process more than allowed, so that it is seen by sampling too that there were too many.
 	return c.group.Set(cgroup.Limits{Memory: c.base.memory + l.MemoryBytes + kernelSlack, Processes: l.Processes + 1, Cores: c.cores})
 }
 

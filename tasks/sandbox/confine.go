@@ -34,12 +34,18 @@ const (
 	LayerPrivileges
 	// LayerCaps: memory, processor and processes of the whole tree are limited by the kernel itself (see package cgroup).
 	LayerCaps
+	// LayerProfile is macOS's sandbox with a profile of our own: no file but the task's and the system's, no network, no
+	// new processes.
+	LayerProfile
+	// LayerToken is Windows' restricted token of low integrity: no privilege, no group that may administer, and nothing
+	// to be changed but the task's folders. It hides no file and no network.
+	LayerToken
 
-	allLayers = inside | LayerCaps
-	inside    = LayerNamespaces | LayerRoot | LayerLandlock | LayerSyscalls | LayerPrivileges // raised by the runner itself
+	inside  = LayerNamespaces | LayerRoot | LayerLandlock | LayerSyscalls | LayerPrivileges | LayerProfile // raised by the runner itself
+	atStart = LayerNamespaces | LayerRoot | LayerToken                                                     // cannot be had by a process started plain
 )
 
-var layerNames = [...]string{"namespaces", "own root", "landlock", "system call filter", "no privileges", "exact caps"}
+var layerNames = [...]string{"namespaces", "own root", "landlock", "system call filter", "no privileges", "exact caps", "sandbox profile", "restricted token"}
 
 // String lists the layers.
 func (l Layers) String() string {

@@ -16,6 +16,11 @@
 //   - tasks.GradeA: also memory (without swap), processes and threads, and processors in use are limited for the tree as a
 //     whole by the kernel itself, through control groups: at no time is more in use. Disk space is still sampled.
 //
+// On macOS a runner confines itself by the system's own sandbox (LayerProfile), on Windows it has a restricted token of low
+// integrity in a job object (LayerToken), which hides nothing that the user may read and does not cut the network. Neither
+// is promised more than tasks.GradeProcess. WebAssembly modules reach no file and no network by themselves, whatever the
+// grade (see package kinds/wasm).
+//
 // Process.SelfTest finds the grade by attacks from inside. None of this defends against a flaw in the kernel or the
 // processor that the calls left over can reach, or hides how fast the machine is.
 package sandbox

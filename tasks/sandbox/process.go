@@ -29,6 +29,8 @@ type Options struct {
 	// Procs is how many threads a runner may compute on at once (GOMAXPROCS); 0 means 2: the kind's own and one for the
 	// garbage collector.
 	Procs int
+	// Entries is how many files and folders a task may have in its scratch, and in its output; 0 means 81,920.
+	Entries int
 	// Without names layers to do without even where they are available: for tests of what holds then. See Layers.
 	Without Layers
 	Logger  *slog.Logger // nil: slog.Default
@@ -56,6 +58,7 @@ type Process struct {
 	closed  bool
 	plain   bool   // namespaces were tried and are not to be had
 	cannot  Layers // were tried and are not to be had
+	why     []string
 	groups  *cgroup.Tree
 	host    *cgroup.Group      // where the starter's thread is; its own, but for Close
 	grade   tasks.SandboxGrade // proven by SelfTest
@@ -83,10 +86,13 @@ func NewProcess(o Options) (*Process, error) {
 	if o.Procs <= 0 {
 		o.Procs = 2
 	}
+	if o.Entries <= 0 {
+		o.Entries = maxEntries
+	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	return &Process{opts: o, log: o.Logger, plain: o.Without&LayerNamespaces != 0 || !canIsolate, cannot: o.Without, grade: tasks.GradeProcess, live: map[*child]bool{}, caps: capper{log: o.Logger}}, nil
+	return &Process{opts: o, log: o.Logger, plain: o.Without&offered&atStart&^LayerRoot != 0 || !canIsolate, cannot: o.Without, grade: tasks.GradeProcess, live: map[*child]bool{}, caps: capper{log: o.Logger}}, nil
 }
 
 // Name implements Engine.
@@ -104,19 +110,16 @@ func (e *Process) Grade() tasks.SandboxGrade {
 func (e *Process) Isolated() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return !e.plain
+	return !e.plain && offered&LayerNamespaces != 0
 }
 
 // Layers returns what holds runners, as far as is known: all that was not found missing when the last one was opened.
 func (e *Process) Layers() Layers {
-	if !canConfine {
-		return 0
-	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	l := allLayers &^ e.cannot
+	l := offered &^ e.cannot
 	if e.plain {
-		l &^= LayerNamespaces | LayerRoot
+		l &^= atStart
 	}
 	return l
 }
@@ -137,11 +140,21 @@ func (e *Process) Open(ctx context.Context, job tasks.JobID, dir string) (Runner
 func (e *Process) confined(ctx context.Context, dir string) (*child, error) {
 	for {
 		c, err := e.take(ctx)
-		if err != nil || !canConfine {
-			return c, err
+		if err != nil {
+			return nil, err
+		}
+		if err := c.tree.admit(dir); err != nil {
+			c.kill(ErrClosed)
+			if err := e.plainFrom(err); err != nil {
+				return nil, fmt.Errorf("let the runner into its folders: %w", err)
+			}
+			continue
+		}
+		if !canConfine {
+			return c, nil
 		}
 		e.mu.Lock()
-		want := allLayers &^ e.cannot
+		want := offered &^ e.cannot
 		e.mu.Unlock()
 		if !c.tree.isolated() {
 			want &^= LayerNamespaces | LayerRoot
@@ -170,6 +183,18 @@ func (e *Process) confined(ctx context.Context, dir string) (*child, error) {
 	}
 }
 
+// plainFrom has runners started plain from now on, if they are not yet, because of err.
+func (e *Process) plainFrom(err error) error {
+	e.mu.Lock()
+	was := e.plain
+	e.plain = true
+	e.mu.Unlock()
+	if was {
+		return err
+	}
+	return e.lacks(offered&atStart, 0, err.Error())
+}
+
 // lacks notes layers that cannot be had. What was proven once must not be missing later.
 func (e *Process) lacks(missing, have Layers, why string) error {
 	e.mu.Lock()
@@ -179,6 +204,7 @@ func (e *Process) lacks(missing, have Layers, why string) error {
 	}
 	if missing&^e.cannot != 0 {
 		e.cannot |= missing
+		e.why = append(e.why, missing.String()+": "+why)
 		e.log.Warn("runners do without a part of their confinement", "missing", missing.String(), "reason", why)
 	}
 	return nil
@@ -246,15 +272,18 @@ func (e *Process) starter(starts <-chan func()) {
 	e.mu.Lock()
 	capped := e.cannot&LayerCaps == 0
 	e.mu.Unlock()
+	noGroups := "exact caps: not wanted"
 	if capped {
 		var err error
 		if groups, err = cgroup.Open(); err != nil {
+			noGroups = err.Error()
 			e.log.Info("limits are kept by sampling", "reason", err)
 		}
 	}
 	e.mu.Lock()
 	if e.groups = groups; groups == nil {
 		e.cannot |= LayerCaps
+		e.why = append(e.why, noGroups)
 	}
 	e.mu.Unlock()
 	if groups != nil {
@@ -295,13 +324,14 @@ func (e *Process) spawn() (*child, error) {
 		return nil, ErrClosed
 	}
 	c, err := startChild(&e.opts, plain, groups, e.host)
-	if err != nil && !plain {
+	if refused := err; err != nil && !plain {
 		// Namespaces are refused in many ways (a sysctl, a policy, a full table): what counts is whether it works without.
 		if c, err = startChild(&e.opts, true, groups, e.host); err == nil {
 			e.mu.Lock()
 			e.plain = true
+			e.why = append(e.why, fmt.Sprintf("%s: %v", offered&atStart, refused))
 			e.mu.Unlock()
-			e.log.Warn("runners start without namespaces: they can reach the network", "reason", "not allowed on this system")
+			e.log.Warn("Runners start without what should hold them from their first moment", slog.String("missing", (offered&atStart).String()), slog.Any("reason", refused))
 		}
 	}
 	if err != nil {

@@ -107,7 +107,7 @@ func performStep(ctx context.Context, kinds tasks.Registry, op Op, s *tasks.Step
 	switch op {
 	case OpSplit:
 		return splitListing(c)
-	case opProbe:
+	case opProbe, opExact:
 		return probe(c)
 	}
 	kind, err := kinds.Kind(s.Kind)

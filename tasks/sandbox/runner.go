@@ -18,7 +18,7 @@ const (
 	measureEvery = 250 * time.Millisecond // its files
 	kernelSlack  = 8 << 20                // what the kernel keeps for the processes of a group counts too
 	memorySlack  = 128 << 20              // the Go runtime takes address space in pieces of 64 MiB, and some for itself
-	maxEntries   = maxFiles + maxFiles/4  // files and folders in scratch, and in output
+	maxEntries   = maxFiles + maxFiles/4  // files and folders in scratch, and in output, unless Options say otherwise
 	frameRate    = 200                    // progress and log frames a second that a runner may send, and at first
 	frameBurst   = 4096
 )
@@ -130,7 +130,7 @@ func checkWork(kinds tasks.Registry, w *Work) (reusable bool, err error) {
 			return false, errors.New("sandbox: a split has one input")
 		}
 		return true, nil
-	case opProbe:
+	case opProbe, opExact:
 		return true, nil
 	case OpRun, OpMerge:
 	default:
@@ -176,7 +176,7 @@ func (c *child) work(ctx context.Context, dir string, w *Work) (Result, error) {
 		return res, tasks.Reason{Code: rep.code, Detail: cut(rep.detail, 250)}
 	}
 	if res.OnDisk {
-		if _, err := measure(w.OutDir, w.Limits.OutputBytes, maxEntries, tasks.OutputLimit, true); err != nil {
+		if _, err := measure(w.OutDir, w.Limits.OutputBytes, c.entries, tasks.OutputLimit, true); err != nil {
 			return Result{Log: res.Log}, err
 		}
 	}
@@ -281,6 +281,7 @@ func (t *watch) stop() (peak int64) {
 func (t *watch) tick() {
 	why := t.check()
 	if why != nil {
+		t.freeze()
 		t.kill(why)
 		return
 	}
@@ -294,6 +295,19 @@ func (t *watch) tick() {
 
 // ran is how long the work has been running, not counted what it was stopped for.
 func (t *watch) ran() time.Duration { return time.Since(t.began) - t.c.stood() }
+
+// freeze stops what is to be killed where it is, and sees what it holds in the end.
+func (t *watch) freeze() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.stopped || t.c.dead() {
+		return
+	}
+	t.c.tree.freeze(t.c.pid())
+	if u, ok := t.c.tree.usage(t.c.pid(), t.w.Limits.Processes); ok {
+		t.peak = max(t.peak, u.memory-t.c.base.memory)
+	}
+}
 
 func (t *watch) check() error {
 	l := &t.w.Limits
@@ -311,11 +325,11 @@ func (t *watch) check() error {
 		t.peak = max(t.peak, used)
 		t.mu.Unlock()
 		switch {
-		case used > l.MemoryBytes:
+		case used > l.MemoryBytes && t.w.Op != opExact:
 			return tasks.Because(tasks.MemoryLimit, "%d of %d bytes", used, l.MemoryBytes)
 		case cpu > millis(l.CPUMillis):
 			return tasks.Because(tasks.TimeLimit, "%d ms of processor time", l.CPUMillis)
-		case u.tasks > l.Processes:
+		case u.tasks > l.Processes, t.c.group != nil && t.c.group.OverProcesses():
 			return tasks.Because(tasks.TaskFailed, "more than %d processes and threads", l.Processes)
 		}
 	}
@@ -333,7 +347,7 @@ func (t *watch) files() error {
 		if dir == "" {
 			continue
 		}
-		n, err := measure(dir, left, maxEntries, tasks.ScratchLimit, false)
+		n, err := measure(dir, left, t.c.entries, tasks.ScratchLimit, false)
 		if err != nil {
 			return err
 		}
@@ -349,15 +363,19 @@ func (t *watch) files() error {
 // it refuses everything but files and folders, as befits an output; else it overlooks what vanishes while it looks.
 func measure(dir string, most int64, entries int, code tasks.Code, strict bool) (int64, error) {
 	var total int64
+	limit := entries
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			if strict || path == dir {
 				return err
 			}
+			if !errors.Is(err, os.ErrNotExist) { // closed, or too deep to be named
+				return tasks.Because(code, "a folder that cannot be measured: %v", errors.Unwrap(err))
+			}
 			return nil
 		}
 		if entries--; entries < 0 {
-			return tasks.Because(code, "more than %d files", maxEntries)
+			return tasks.Because(code, "more than %d files", limit)
 		}
 		if d.IsDir() {
 			return nil

@@ -2,6 +2,7 @@ package sandbox_test
 
 import (
 	"os"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -25,7 +26,7 @@ func options(t testing.TB) sandbox.Options {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return sandbox.Options{Exe: exe, Env: sandboxtest.RunnerEnv(), Kinds: sandboxtest.Kinds()}
+	return sandbox.Options{Exe: exe, Env: sandboxtest.RunnerEnv(), Kinds: sandboxtest.Kinds(), Entries: sandboxtest.Entries}
 }
 
 func process(t testing.TB, set func(*sandbox.Options)) *sandbox.Process {
@@ -178,7 +179,13 @@ func TestSelfTest(t *testing.T) {
 			if want > tasks.GradeProcess && len(r.Broken()) > 0 {
 				t.Errorf("broken: %q", r.Broken())
 			}
-			t.Logf("%d attacks in %v, held by %s", len(r.Findings), r.Took, r.Layers)
+			if exact := e.Layers()&sandbox.LayerCaps != 0; exact && r.Overshoot.Memory != 0 || !exact && r.Overshoot.Memory <= 0 {
+				t.Errorf("the memory limit was passed by %d bytes; held by %s", r.Overshoot.Memory, r.Layers)
+			}
+			if wants := runtime.GOOS == "linux" && want < tasks.GradeA; (r.Remedy() != "") != wants {
+				t.Errorf("grade %d, missing %q, remedy %q", want, r.Missing, r.Remedy())
+			}
+			t.Logf("%d attacks in %v, held by %s; passed by %+v; %s; missing: %s; remedy: %s", len(r.Findings), r.Took, r.Layers, r.Overshoot, r.Promise(), r.Missing, r.Remedy())
 		})
 	}
 }

@@ -14,35 +14,9 @@ import (
 	"kith/tasks"
 )
 
-// Report says what an engine's attacks on itself found.
-type Report struct {
-	Grade    tasks.SandboxGrade
-	Layers   Layers
-	Findings []Finding
-	Took     time.Duration
-}
-
-// Finding is one attack.
-type Finding struct {
-	Name   string
-	Held   bool
-	Grade  tasks.SandboxGrade // what the engine can promise at most if it did not hold
-	Detail string             // what the attacker met with
-}
-
-// Broken lists the attacks that were not stopped, with what they cost.
-func (r *Report) Broken() []string {
-	var names []string
-	for _, f := range r.Findings {
-		if !f.Held {
-			names = append(names, f.Name)
-		}
-	}
-	return names
-}
-
 const (
 	opProbe     Op = "probe"
+	opExact     Op = "probe exact" // the same, but memory is not sampled
 	probeFile      = "probe"
 	probeLimit     = 5 * time.Second
 	probeMemory    = 24 << 20
@@ -67,7 +41,7 @@ func (e *Process) SelfTest(ctx context.Context) (Report, error) {
 	e.setGrade(tasks.GradeNone)
 	var r Report
 	err := e.attackItself(ctx, &r)
-	r.Layers, r.Took = e.Layers(), time.Since(began)
+	r.Layers, r.Missing, r.Took = e.Layers(), e.missing(), time.Since(began)
 	if err != nil {
 		return r, fmt.Errorf("sandbox self-test: %w", err)
 	}
@@ -92,7 +66,7 @@ func (e *Process) attackItself(ctx context.Context, r *Report) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	defer func() { err = errors.Join(err, Wipe(dir)) }()
 	t, done, err := aim(dir)
 	if err != nil {
 		return err
@@ -130,11 +104,20 @@ func (e *Process) attackItself(ctx context.Context, r *Report) (err error) {
 	// The limits, in the same runner and in one more: it must die of them.
 	w.Steps = []tasks.Step{{Phase: "memory"}}
 	w.Limits.MemoryBytes = probeMemory
-	if err := e.mustDie(ctx, run, w, tasks.MemoryLimit, r); err != nil {
-		return err
-	}
+	exact := false
 	if e.Layers()&LayerCaps != 0 {
-		if err := e.mustBeExact(ctx, own, run, w, r); err != nil {
+		if exact, err = e.mustBeExact(ctx, run, w, r); err != nil {
+			return err
+		}
+	}
+	if !exact {
+		if !run.Alive() {
+			if run, err = e.Open(ctx, tasks.JobID{}, own); err != nil {
+				return err
+			}
+			defer run.Close()
+		}
+		if err := e.mustDie(ctx, run, w, tasks.MemoryLimit, r); err != nil {
 			return err
 		}
 	}
@@ -148,33 +131,37 @@ func (e *Process) attackItself(ctx context.Context, r *Report) (err error) {
 }
 
 func (e *Process) mustDie(ctx context.Context, run Runner, w Work, want tasks.Code, r *Report) error {
-	_, err := run.Run(ctx, w)
+	began := time.Now()
+	res, err := run.Run(ctx, w)
 	var why tasks.Reason
 	f := Finding{Name: "pass the " + strings.ReplaceAll(string(want), "-", " "), Grade: tasks.GradeNone, Detail: fmt.Sprint(err)}
 	f.Held = errors.As(err, &why) && why.Code == want && !run.Alive()
 	r.Findings = append(r.Findings, f)
+	switch {
+	case want == tasks.TimeLimit:
+		r.Overshoot.Wall = max(0, time.Since(began)-millis(w.Limits.WallMillis))
+	case res.PeakMemory > w.Limits.MemoryBytes:
+		r.Overshoot.Memory = res.PeakMemory - w.Limits.MemoryBytes
+	default: // the kernel refused address space before a sample was taken
+		r.Overshoot.Memory = memorySlack
+	}
 	return ctx.Err()
 }
 
-// mustBeExact finds out whether the kernel itself ended the runner that passed its memory limit. Sampling may have come
-// first, so it has more than one try.
-func (e *Process) mustBeExact(ctx context.Context, dir string, died Runner, w Work, r *Report) error {
-	f := Finding{Name: "pass the memory limit between samples", Grade: tasks.GradeB}
-	for try := 0; ; try++ {
-		if f.Held = died.(*runner).child.oom; f.Held || try == 2 {
-			r.Findings = append(r.Findings, f)
-			return ctx.Err()
-		}
-		var err error
-		if died, err = e.Open(ctx, tasks.JobID{}, dir); err != nil {
-			return err
-		}
-		_, err = died.Run(ctx, w)
-		f.Detail = fmt.Sprint(err)
-		if err := died.Close(); err != nil {
-			return err
-		}
-	}
+func (e *Process) missing() string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return strings.Join(e.why, "; ")
+}
+
+// mustBeExact finds out whether the kernel itself ends a runner that passes its memory limit, while nobody else looks.
+func (e *Process) mustBeExact(ctx context.Context, run Runner, w Work, r *Report) (bool, error) {
+	w.Op = opExact
+	_, err := run.Run(ctx, w)
+	f := Finding{Name: "pass the memory limit between samples", Grade: tasks.GradeB, Detail: fmt.Sprint(err)}
+	f.Held = err != nil && run.(*runner).child.oom
+	r.Findings = append(r.Findings, f)
+	return f.Held, ctx.Err()
 }
 
 // aim makes the targets, in dir and on loopback. done removes what is not in dir.

@@ -40,7 +40,12 @@ type server struct {
 }
 
 func (s *server) serve(ctx context.Context) error {
-	if err := s.conn.write(frameHello, func(b []byte) []byte { return putInt(b, protocolVersion) }); err != nil {
+	if layers, ok := entered(); ok && s.enter != nil { // by beginning a new life, see enter
+		s.entered = true
+		if err := s.answerEnter(layers, nil); err != nil {
+			return err
+		}
+	} else if err := s.conn.write(frameHello, func(b []byte) []byte { return putInt(b, protocolVersion) }); err != nil {
 		return fmt.Errorf("greet the parent: %w", err)
 	}
 	for {
@@ -78,7 +83,10 @@ func (s *server) confine(body []byte) error {
 	if err := f.end(); err != nil {
 		return err
 	}
-	have, err := s.enter(dir, want)
+	return s.answerEnter(s.enter(dir, want))
+}
+
+func (s *server) answerEnter(have Layers, err error) error {
 	why := ""
 	if err != nil {
 		why = cut(err.Error(), maxDetail)

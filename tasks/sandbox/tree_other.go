@@ -14,7 +14,6 @@ import (
 
 const (
 	canIsolate = false
-	canConfine = false
 	neutralDir = "/"
 )
 
@@ -23,7 +22,7 @@ type tree struct{ group int }
 
 func (t *tree) isolated() bool { return false }
 
-func (t *tree) start(cmd *exec.Cmd, _ bool) error {
+func (t *tree) start(cmd *exec.Cmd, _ bool, _ int) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
 		return err
@@ -31,6 +30,9 @@ func (t *tree) start(cmd *exec.Cmd, _ bool) error {
 	t.group = cmd.Process.Pid
 	return nil
 }
+
+// admit has nothing to do here.
+func (t *tree) admit(string) error { return nil }
 
 // limit does nothing: other processes' limits cannot be set here. The runner limits itself (see harden).
 func (t *tree) limit(int, *tasks.Limits, usage) {}

@@ -15,27 +15,29 @@ import (
 )
 
 const (
-	canIsolate = false
-	canConfine = false
+	canIsolate = true // where the system lets us make a token
+	offered    = LayerToken
 )
 
 var neutralDir = filepath.VolumeName(os.Getenv("SystemRoot")) + `\`
 
 // tree is a job object: the system ends all of it when its last handle closes, also when this process dies.
 type tree struct {
-	mu  sync.Mutex // guards job against use after close
-	job windows.Handle
+	mu      sync.Mutex // guards job against use after close
+	job     windows.Handle
+	lowered bool // the runner has a restricted token of low integrity
 
 	stopped map[uint32]bool // processes that are suspended
 }
 
 func (t *tree) isolated() bool { return false }
 
-func (t *tree) start(cmd *exec.Cmd, _ bool) error {
+func (t *tree) start(cmd *exec.Cmd, plain bool, procs int) error {
 	job, err := windows.CreateJobObject(nil, nil)
 	if err != nil {
 		return err
 	}
+	capJob(job, procs)
 	info := windows.JOBOBJECT_EXTENDED_LIMIT_INFORMATION{}
 	info.BasicLimitInformation.LimitFlags = windows.JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE | windows.JOB_OBJECT_LIMIT_DIE_ON_UNHANDLED_EXCEPTION
 	if err := set(job, &info); err != nil {
@@ -43,6 +45,15 @@ func (t *tree) start(cmd *exec.Cmd, _ bool) error {
 		return err
 	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{HideWindow: true, CreationFlags: windows.CREATE_NEW_PROCESS_GROUP | windows.CREATE_NO_WINDOW}
+	if !plain {
+		token, err := restrictedToken()
+		if err != nil {
+			windows.CloseHandle(job)
+			return err
+		}
+		defer token.Close()
+		cmd.SysProcAttr.Token, t.lowered = syscall.Token(token), true
+	}
 	if err := cmd.Start(); err != nil {
 		windows.CloseHandle(job)
 		return err

@@ -202,13 +202,32 @@ func (d *Driver) unfit(o *wire.Offer) *tasks.Reason {
 	case len(d.sessions) >= d.o.MaxSubmitters:
 		return ptr(tasks.Because(tasks.Busy, "%d submitters already", len(d.sessions)))
 	}
+	if why := d.weak(o.Sandbox); why != nil {
+		return why
+	}
 	for _, name := range o.Kinds {
-		if _, err := d.o.Kinds.Kind(name); err != nil {
+		k, err := d.o.Kinds.Kind(name)
+		if err != nil {
 			return ptr(tasks.Because(tasks.UnknownKindCode, "%s", name))
+		}
+		if why := d.weak(k.Describe().Needs.Sandbox); why != nil {
+			return why
 		}
 		if !d.allowed(name) {
 			return ptr(tasks.Because(tasks.KindOff, "%s", name))
 		}
+	}
+	return nil
+}
+
+// weak says that the sandbox is weaker than need, or nil.
+func (d *Driver) weak(need tasks.SandboxGrade) *tasks.Reason {
+	if d.o.Sandbox == nil {
+		return nil
+	}
+	need = max(need, tasks.GradeNone+1)
+	if have := d.o.Sandbox(); have < need {
+		return ptr(tasks.Because(tasks.WeakSandbox, "grade %d, and %d is needed", have, need))
 	}
 	return nil
 }

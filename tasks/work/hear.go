@@ -89,6 +89,9 @@ func (s *session) refuse(l *tasks.Lease) *tasks.Reason {
 		if !d.allowed(name) {
 			return ptr(tasks.Because(tasks.KindOff, "%s", name))
 		}
+		if why := d.weak(k.Describe().Needs.Sandbox); why != nil { // whatever the submitter makes of our record
+			return why
+		}
 		if _, err := k.Check(l.Do.Steps[i].Params); err != nil {
 			return ptr(clip(tasks.Because(tasks.TaskFailed, "%v", err)))
 		}

@@ -39,6 +39,9 @@ type Options struct {
 	Membership func() []byte
 	// Allowed reports whether the owner lets this kind run. It may be nil: all kinds of the registry.
 	Allowed func(kind string) bool
+	// Sandbox is the grade of the executor's sandbox now: kinds that need more are refused, and below the least grade all
+	// are. It may be nil: nothing is refused for that.
+	Sandbox func() tasks.SandboxGrade
 	// Audience estimates how many nodes hear an offer of this device class and ring; it may be nil: 1.
 	Audience func(class tasks.DeviceClass, ring int) int
 	// Weight is the part of the slots a kind of work gets for a submitter, against others: at least 1. It may be nil: all

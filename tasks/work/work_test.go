@@ -48,6 +48,14 @@ func TestLeasesThatCannotBeTaken(t *testing.T) {
 		code   tasks.Code
 	}{
 		{"unknown kind", func(l *tasks.Lease) { l.Do.Steps[0].Kind = "test.unheard" }, nil, tasks.UnknownKindCode},
+		{"a sandbox that does not hold", nil, func(o *work.Options) {
+			grade := tasks.GradeA // as long as it takes to answer the offer
+			o.Sandbox = func() tasks.SandboxGrade { defer func() { grade = tasks.GradeNone }(); return grade }
+		}, tasks.WeakSandbox},
+		{"a kind that needs a stronger sandbox", nil, func(o *work.Options) {
+			o.Kinds = demanding{o.Kinds, tasks.GradeA}
+			o.Sandbox = func() tasks.SandboxGrade { return tasks.GradeB }
+		}, tasks.WeakSandbox},
 		{"kind switched off", nil, func(o *work.Options) { o.Allowed = func(string) bool { return false } }, tasks.KindOff},
 		{"another epoch", func(l *tasks.Lease) { l.Epoch = 6 }, nil, tasks.BadMessage},
 		{"bad parameters", func(l *tasks.Lease) { l.Do.Steps[0].Params = fmt.Appendf(nil, `{"tasks":%d}`, big) }, nil, tasks.TaskFailed},
@@ -493,3 +501,25 @@ type releases struct {
 }
 
 func (r releases) Release(id tasks.JobID) { r.c <- id }
+
+// demanding are kinds that need a sandbox of some grade.
+type demanding struct {
+	tasks.Registry
+	grade tasks.SandboxGrade
+}
+
+func (d demanding) Kind(name string) (tasks.Kind, error) {
+	k, err := d.Registry.Kind(name)
+	return demandingKind{k, d.grade}, err
+}
+
+type demandingKind struct {
+	tasks.Kind
+	grade tasks.SandboxGrade
+}
+
+func (k demandingKind) Describe() tasks.Description {
+	d := k.Kind.Describe()
+	d.Needs.Sandbox = k.grade
+	return d
+}

@@ -15,8 +15,8 @@
 //
 //   - /in, read-only: the part, which is a corpus (see package corpus): the files data and index.jsonl. The module's own
 //     file lies beside them.
-//   - /out, empty: what it writes there is the result of the part. Folders are allowed, links are not.
-//   - /tmp, empty: whatever it likes.
+//   - /out, empty: what it writes there is the result of the part. Folders are allowed, symbolic links are not.
+//   - /tmp, empty: whatever it likes, but for symbolic links.
 //   - arguments: "module" and then the parameter args. Standard output and error go to the task's log; standard input is
 //     empty, and so is the environment.
 //   - a clock that begins at 2000-01-01 00:00 UTC and advances a microsecond each time it is read, or by as much as the

@@ -167,7 +167,7 @@ func (k Kind) run(ctx context.Context, c *tasks.Call, p *Params) (err error) {
 	log := &lines{log: c.Log}
 	clock := &clock{}
 	config := wazero.NewModuleConfig().WithName("").WithArgs(append([]string{"module"}, p.Args...)...).
-		WithFSConfig(wazero.NewFSConfig().WithFSMount(c.In[0], "/in").WithDirMount(out, "/out").WithDirMount(tmp, "/tmp")).
+		WithFSConfig(folders(c.In[0], out, tmp)).
 		WithStdout(log).WithStderr(log).WithRandSource(newRandom(c.Seed, c.Index)).
 		WithWalltime(clock.wall, 1000).WithNanotime(clock.nano, 1000).WithNanosleep(clock.sleep)
 	instance, err := prog.runtime.InstantiateModule(ctx, prog.module, config)

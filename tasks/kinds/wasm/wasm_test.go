@@ -310,7 +310,8 @@ func TestConfined(t *testing.T) {
 	}
 }
 
-func confined(t testing.TB, code []byte, params string) (sandbox.Runner, sandbox.Work) {
+// engine runs modules in runners with all their walls.
+func engine(t testing.TB) sandbox.Engine {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
@@ -321,6 +322,12 @@ func confined(t testing.TB, code []byte, params string) (sandbox.Runner, sandbox
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { e.Close() })
+	return e
+}
+
+func confined(t testing.TB, code []byte, params string) (sandbox.Runner, sandbox.Work) {
+	t.Helper()
+	e := engine(t)
 	dir := t.TempDir()
 	in := filepath.Join(dir, sandbox.InDir, "0")
 	if err := errors.Join(os.MkdirAll(in, 0o700), os.Mkdir(filepath.Join(dir, sandbox.OutDir), 0o700), os.Mkdir(filepath.Join(dir, sandbox.TmpDir), 0o700),

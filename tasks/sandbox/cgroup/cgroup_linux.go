@@ -164,12 +164,20 @@ func (g *Group) OutOfMemory() bool {
 	if g.tree.v2["memory"] {
 		name = "memory.events"
 	}
-	b, err := os.ReadFile(g.file("memory", name))
+	return counted(g.file("memory", name), "oom_kill ")
+}
+
+// OverProcesses reports whether the kernel has refused the group a process or thread because of its limit.
+func (g *Group) OverProcesses() bool { return counted(g.file("pids", "pids.events"), "max ") }
+
+// counted reports whether a file of counters has more than 0 for one of them.
+func counted(file, name string) bool {
+	b, err := os.ReadFile(file)
 	if err != nil {
 		return false
 	}
 	for line := range strings.Lines(string(b)) {
-		if n, ok := strings.CutPrefix(strings.TrimSpace(line), "oom_kill "); ok {
+		if n, ok := strings.CutPrefix(strings.TrimSpace(line), name); ok {
 			return n != "0"
 		}
 	}

@@ -34,5 +34,8 @@ func (*Group) Set(Limits) error { return ErrUnavailable }
 // OutOfMemory returns false.
 func (*Group) OutOfMemory() bool { return false }
 
+// OverProcesses returns false.
+func (*Group) OverProcesses() bool { return false }
+
 // Close does nothing.
 func (*Group) Close() error { return nil }

@@ -2,8 +2,10 @@ package sandboxtest
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -42,6 +44,17 @@ func attacks(t *testing.T, e sandbox.Engine) {
 		}, tasks.MemoryLimit},
 		{"disk fill", func(t *testing.T, r place) sandbox.Work {
 			return limits(r.files(t, Do("fill", "")), func(l *tasks.Limits) { l.ScratchBytes = 16 << 20 })
+		}, tasks.ScratchLimit},
+		{"disk fill in a closed folder", func(t *testing.T, r place) sandbox.Work {
+			return limits(r.files(t, Do("fill closed", "")), func(l *tasks.Limits) { l.ScratchBytes = 16 << 20 })
+		}, tasks.ScratchLimit},
+		{"disk fill in the depth", func(t *testing.T, r place) sandbox.Work {
+			return limits(r.files(t, Do("fill deep", "")), func(l *tasks.Limits) { l.ScratchBytes = 16 << 20 })
+		}, tasks.ScratchLimit},
+		{"inode fill", func(t *testing.T, r place) sandbox.Work { return r.files(t, Do("fill inodes", "")) }, tasks.ScratchLimit},
+		{"inode fill with folders", func(t *testing.T, r place) sandbox.Work { return r.files(t, Do("fill folders", "")) }, tasks.ScratchLimit},
+		{"a file with a hole", func(t *testing.T, r place) sandbox.Work {
+			return limits(r.files(t, Do("hole", "")), func(l *tasks.Limits) { l.ScratchBytes = 1 << 20 })
 		}, tasks.ScratchLimit},
 		{"one huge file", func(t *testing.T, r place) sandbox.Work {
 			return limits(r.files(t, Do("scratch", "10000000")), func(l *tasks.Limits) { l.ScratchBytes = 1 << 20 })
@@ -96,7 +109,7 @@ func attacks(t *testing.T, e sandbox.Engine) {
 			_, err := r.Run(t.Context(), c.work(t, r))
 			WantReason(t, err, c.code)
 			noStrays(t)
-			if c.name != "one huge file" && c.code != tasks.OutputLimit && r.Alive() {
+			if c.name != "one huge file" && c.name != "a file with a hole" && c.code != tasks.OutputLimit && r.Alive() {
 				t.Fatal("the runner lives on")
 			}
 			mustRun(t, runner(t, e), Do("noop", ""))
@@ -123,6 +136,14 @@ func attacks(t *testing.T, e sandbox.Engine) {
 		e.Kill()
 		noStrays(t)
 	})
+	t.Run("inode fill of the output", func(t *testing.T) {
+		r := runner(t, e)
+		_, err := r.Run(t.Context(), r.files(t, Do("fill output", strconv.Itoa(Entries+1))))
+		var why tasks.Reason
+		if errors.As(err, &why); why.Code != tasks.OutputLimit && why.Code != tasks.ScratchLimit { // if it was seen while it ran
+			t.Fatalf("got %v", err)
+		}
+	})
 	t.Run("printing is not speaking", func(t *testing.T) {
 		r := runner(t, e)
 		mustRun(t, r, Do("printflood", "100"))
@@ -136,6 +157,9 @@ func attacks(t *testing.T, e sandbox.Engine) {
 	})
 	t.Run("escape", func(t *testing.T) { escapes(t, e, held) })
 }
+
+// Entries is what an engine under test should have as sandbox.Options.Entries: an attacker must pass it.
+const Entries = 200
 
 // noPrograms are the layers each of which keeps a runner from starting processes.
 const noPrograms = sandbox.LayerRoot | sandbox.LayerLandlock | sandbox.LayerSyscalls

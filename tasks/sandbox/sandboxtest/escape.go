@@ -18,8 +18,9 @@ import (
 	"kith/tasks/sandbox"
 )
 
-// host is what escapes aim at: things that the test has made for them, and nothing else.
-type host struct {
+// Host is what escapes aim at: things that the test has made for them, and nothing else. Written as JSON it tells an
+// attacker all it needs.
+type Host struct {
 	Name   string // of the escape to try
 	Dir    string // a folder outside of the sandbox
 	Secret string // a file in it
@@ -27,8 +28,57 @@ type host struct {
 	TCP4   string
 	TCP6   string // empty if there is no IPv6
 	UDP4   string
-	Unix   string
-	PID    int // of the test
+	UDP6   string // empty if there is no IPv6
+	Unix   string // and, with an @ before it, the name of an abstract socket
+	PID    int    // of the test
+
+	before string
+	visits atomic.Int64
+	packet []net.PacketConn
+}
+
+// NewHost makes the targets and remembers how the host is. All of it goes when the test ends.
+func NewHost(t testing.TB) *Host {
+	t.Helper()
+	h := &Host{Dir: t.TempDir(), PID: os.Getpid()}
+	h.Secret, h.Unix = filepath.Join(h.Dir, "key"), filepath.Join(h.Dir, "s")
+	if err := os.WriteFile(h.Secret, []byte("secret"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h.TCP4 = h.listen(t, "tcp", "127.0.0.1:0")
+	h.TCP6 = h.listen(t, "tcp", "[::1]:0")
+	h.listen(t, "unix", h.Unix)
+	h.listen(t, "unix", "@"+h.Unix)
+	h.UDP4 = h.receive(t, "127.0.0.1:0")
+	h.UDP6 = h.receive(t, "[::1]:0")
+	h.before = hostState(t, h.Dir)
+	return h
+}
+
+// Unharmed fails the test if anything of the host is not as it was, or a connection came through. With network set,
+// neither must a datagram have.
+func (h *Host) Unharmed(t testing.TB, network bool) {
+	t.Helper()
+	if b, err := os.ReadFile(h.Secret); err != nil || string(b) != "secret" {
+		t.Errorf("the key was changed: %q, %v", b, err)
+	}
+	if after := hostState(t, h.Dir); after != h.before {
+		t.Errorf("the host was changed:\n%s\nbefore:\n%s", after, h.before)
+	}
+	if n := h.visits.Load(); n > 0 {
+		t.Errorf("%d connections came through", n)
+	}
+	if !network {
+		return
+	}
+	for _, c := range h.packet {
+		if err := c.SetReadDeadline(time.Now().Add(10 * time.Millisecond)); err != nil {
+			t.Fatal(err)
+		}
+		if n, _, err := c.ReadFrom(make([]byte, 100)); err == nil {
+			t.Errorf("a datagram of %d bytes came through", n)
+		}
+	}
 }
 
 // attempt is one way out. Those layers stop it, each alone; it is not tried on an engine that has none of them, which
@@ -36,7 +86,7 @@ type host struct {
 type attempt struct {
 	name  string
 	stops sandbox.Layers
-	try   func(h *host, c *tasks.Call) error
+	try   func(h *Host, c *tasks.Call) error
 }
 
 const (
@@ -49,8 +99,8 @@ const (
 	files      = root | landlock
 )
 
-func dial(network string, address func(*host) string) func(*host, *tasks.Call) error {
-	return func(h *host, _ *tasks.Call) error {
+func dial(network string, address func(*Host) string) func(*Host, *tasks.Call) error {
+	return func(h *Host, _ *tasks.Call) error {
 		to := address(h)
 		if to == "" {
 			return errors.New("this machine has none")
@@ -66,11 +116,12 @@ func dial(network string, address func(*host) string) func(*host, *tasks.Call) e
 
 // portable are the attempts that need nothing but Go.
 var portable = []attempt{
-	{"connect by TCP", network, dial("tcp", func(h *host) string { return h.TCP4 })},
-	{"connect by TCP over IPv6", network, dial("tcp", func(h *host) string { return h.TCP6 })},
-	{"send by UDP", network, dial("udp", func(h *host) string { return h.UDP4 })},
-	{"connect to a socket file", root | syscalls, dial("unix", func(h *host) string { return h.Unix })},
-	{"ask the DNS", network, func(h *host, _ *tasks.Call) error {
+	{"connect by TCP", network, dial("tcp", func(h *Host) string { return h.TCP4 })},
+	{"connect by TCP over IPv6", network, dial("tcp", func(h *Host) string { return h.TCP6 })},
+	{"send by UDP", network, dial("udp", func(h *Host) string { return h.UDP4 })},
+	{"send by UDP over IPv6", network, dial("udp", func(h *Host) string { return h.UDP6 })},
+	{"connect to a socket file", root | syscalls, dial("unix", func(h *Host) string { return h.Unix })},
+	{"ask the DNS", network, func(h *Host, _ *tasks.Call) error {
 		r := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, "udp", h.UDP4)
 		}}
@@ -83,7 +134,7 @@ var portable = []attempt{
 		_, err = conn.Write([]byte("query"))
 		return errors.Join(err, conn.Close())
 	}},
-	{"connect by multipath TCP", network, func(h *host, _ *tasks.Call) error {
+	{"connect by multipath TCP", network, func(h *Host, _ *tasks.Call) error {
 		d := net.Dialer{Timeout: time.Second}
 		d.SetMultipathTCP(true)
 		conn, err := d.Dial("tcp", h.TCP4)
@@ -92,42 +143,42 @@ var portable = []attempt{
 		}
 		return conn.Close()
 	}},
-	{"listen by TCP", syscalls, func(*host, *tasks.Call) error {
+	{"listen by TCP", syscalls, func(*Host, *tasks.Call) error {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			return err
 		}
 		return l.Close()
 	}},
-	{"read the password file", files, read(func(*host) string { return "/etc/passwd" })},
-	{"read a key", files, read(func(h *host) string { return h.Secret })},
-	{"read a key by way of ..", files, read(func(h *host) string { return "../../../../../../../../../../.." + h.Secret })},
-	{"write to a key", files, func(h *host, _ *tasks.Call) error { return os.WriteFile(h.Secret, []byte("mine"), 0o600) }},
-	{"make a file outside", files, func(h *host, _ *tasks.Call) error {
+	{"read the password file", files, read(func(*Host) string { return "/etc/passwd" })},
+	{"read a key", files, read(func(h *Host) string { return h.Secret })},
+	{"read a key by way of ..", files, read(func(h *Host) string { return "../../../../../../../../../../.." + h.Secret })},
+	{"write to a key", files, func(h *Host, _ *tasks.Call) error { return os.WriteFile(h.Secret, []byte("mine"), 0o600) }},
+	{"make a file outside", files, func(h *Host, _ *tasks.Call) error {
 		return os.WriteFile(filepath.Join(h.Dir, "new"), nil, 0o600)
 	}},
-	{"rename a file outside", files, func(h *host, _ *tasks.Call) error { return os.Rename(h.Secret, h.Secret+"2") }},
-	{"remove a file outside", files, func(h *host, _ *tasks.Call) error { return os.Remove(h.Secret) }},
-	{"list a folder outside", files, func(h *host, _ *tasks.Call) error { _, err := os.ReadDir(h.Dir); return err }},
-	{"hard link to a key", files, func(h *host, c *tasks.Call) error { return os.Link(h.Secret, filepath.Join(c.Scratch, "link")) }},
-	{"hard link to an input", files, func(h *host, c *tasks.Call) error {
+	{"rename a file outside", files, func(h *Host, _ *tasks.Call) error { return os.Rename(h.Secret, h.Secret+"2") }},
+	{"remove a file outside", files, func(h *Host, _ *tasks.Call) error { return os.Remove(h.Secret) }},
+	{"list a folder outside", files, func(h *Host, _ *tasks.Call) error { _, err := os.ReadDir(h.Dir); return err }},
+	{"hard link to a key", files, func(h *Host, c *tasks.Call) error { return os.Link(h.Secret, filepath.Join(c.Scratch, "link")) }},
+	{"hard link to an input", files, func(h *Host, c *tasks.Call) error {
 		return os.Link(filepath.Join(h.In, "data"), filepath.Join(c.Scratch, "input"))
 	}},
-	{"symbolic link to a key", landlock | syscalls, func(h *host, c *tasks.Call) error {
+	{"symbolic link to a key", landlock | syscalls, func(h *Host, c *tasks.Call) error {
 		return os.Symlink(h.Secret, filepath.Join(c.Scratch, "symlink"))
 	}},
-	{"write to an input", files, func(h *host, _ *tasks.Call) error {
+	{"write to an input", files, func(h *Host, _ *tasks.Call) error {
 		return os.WriteFile(filepath.Join(h.In, "data"), []byte("other"), 0o600)
 	}},
-	{"add to an input", files, func(h *host, _ *tasks.Call) error {
+	{"add to an input", files, func(h *Host, _ *tasks.Call) error {
 		return os.WriteFile(filepath.Join(h.In, "more"), nil, 0o600)
 	}},
-	{"remove an input", files, func(h *host, _ *tasks.Call) error { return os.Remove(filepath.Join(h.In, "data")) }},
-	{"change the mode of an input", root, func(h *host, _ *tasks.Call) error { return os.Chmod(filepath.Join(h.In, "data"), 0o777) }},
-	{"replace the scratch folder", files, func(h *host, c *tasks.Call) error {
+	{"remove an input", files, func(h *Host, _ *tasks.Call) error { return os.Remove(filepath.Join(h.In, "data")) }},
+	{"change the mode of an input", root, func(h *Host, _ *tasks.Call) error { return os.Chmod(filepath.Join(h.In, "data"), 0o777) }},
+	{"replace the scratch folder", files, func(h *Host, c *tasks.Call) error {
 		return os.Rename(c.Scratch, c.Scratch+"-old")
 	}},
-	{"start a program", files | syscalls, func(*host, *tasks.Call) error {
+	{"start a program", files | syscalls, func(*Host, *tasks.Call) error {
 		p, err := os.StartProcess("/bin/true", []string{"true"}, &os.ProcAttr{})
 		if err != nil {
 			return err
@@ -135,7 +186,7 @@ var portable = []attempt{
 		_, err = p.Wait()
 		return err
 	}},
-	{"start this program again", files | syscalls, func(*host, *tasks.Call) error {
+	{"start this program again", files | syscalls, func(*Host, *tasks.Call) error {
 		exe, err := os.Executable()
 		if err != nil {
 			return err
@@ -147,7 +198,7 @@ var portable = []attempt{
 		_, err = p.Wait()
 		return err
 	}},
-	{"start a program of its own", files | syscalls, func(_ *host, c *tasks.Call) error {
+	{"start a program of its own", files | syscalls, func(_ *Host, c *tasks.Call) error {
 		name := filepath.Join(c.Scratch, "script")
 		if err := os.WriteFile(name, []byte("#!/bin/sh\n"), 0o700); err != nil {
 			return err
@@ -161,8 +212,8 @@ var portable = []attempt{
 	}},
 }
 
-func read(name func(*host) string) func(*host, *tasks.Call) error {
-	return func(h *host, _ *tasks.Call) error {
+func read(name func(*Host) string) func(*Host, *tasks.Call) error {
+	return func(h *Host, _ *tasks.Call) error {
 		_, err := os.ReadFile(name(h))
 		return err
 	}
@@ -170,7 +221,7 @@ func read(name func(*host) string) func(*host, *tasks.Call) error {
 
 // escape tries the escape that the parameters name, and writes down what it met with: nothing if it got out.
 func escape(c *tasks.Call) error {
-	var h host
+	var h Host
 	if err := json.Unmarshal(c.Params, &h); err != nil {
 		return err
 	}
@@ -195,24 +246,7 @@ func Escapes(t *testing.T, e sandbox.Engine) {
 
 // escapes tries every way out that one of the layers held should stop, and looks at the host afterwards.
 func escapes(t *testing.T, e sandbox.Engine, held sandbox.Layers) {
-	h := host{Dir: t.TempDir(), PID: os.Getpid()}
-	h.Secret, h.Unix = filepath.Join(h.Dir, "key"), filepath.Join(h.Dir, "s")
-	if err := os.WriteFile(h.Secret, []byte("secret"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	var visits atomic.Int64
-	h.TCP4 = listen(t, &visits, "tcp", "127.0.0.1:0")
-	h.TCP6 = listen(t, &visits, "tcp", "[::1]:0")
-	listen(t, &visits, "unix", h.Unix)
-	listen(t, &visits, "unix", "@"+h.Unix)
-	udp, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer udp.Close()
-	h.UDP4 = udp.LocalAddr().String()
-	before := hostState(t, h.Dir)
-
+	h := NewHost(t)
 	r := runner(t, e)
 	in := filepath.Join(r.dir, sandbox.InDir, "0")
 	if err := errors.Join(os.Mkdir(in, 0o700), os.WriteFile(filepath.Join(in, "data"), []byte("input"), 0o600)); err != nil {
@@ -247,23 +281,10 @@ func escapes(t *testing.T, e sandbox.Engine, held sandbox.Layers) {
 	if b, err := os.ReadFile(filepath.Join(in, "data")); err != nil || string(b) != "input" {
 		t.Errorf("the input was changed: %q, %v", b, err)
 	}
-	if after := hostState(t, h.Dir); after != before {
-		t.Errorf("the host was changed:\n%s\nbefore:\n%s", after, before)
-	}
-	if n := visits.Load(); n > 0 {
-		t.Errorf("%d connections came through", n)
-	}
-	if held&network != 0 {
-		if err := udp.SetReadDeadline(time.Now().Add(10 * time.Millisecond)); err != nil {
-			t.Fatal(err)
-		}
-		if n, _, err := udp.ReadFrom(make([]byte, 100)); err == nil {
-			t.Errorf("a datagram of %d bytes came through", n)
-		}
-	}
+	h.Unharmed(t, held&network != 0)
 }
 
-func listen(t *testing.T, visits *atomic.Int64, network, address string) string {
+func (h *Host) listen(t testing.TB, network, address string) string {
 	l, err := net.Listen(network, address)
 	if err != nil {
 		return ""
@@ -275,15 +296,25 @@ func listen(t *testing.T, visits *atomic.Int64, network, address string) string 
 			if err != nil {
 				return
 			}
-			visits.Add(1)
+			h.visits.Add(1)
 			c.Close()
 		}
 	}()
 	return l.Addr().String()
 }
 
+func (h *Host) receive(t testing.TB, address string) string {
+	c, err := net.ListenPacket("udp", address)
+	if err != nil {
+		return ""
+	}
+	t.Cleanup(func() { c.Close() })
+	h.packet = append(h.packet, c)
+	return c.LocalAddr().String()
+}
+
 // hostState is what no escape may change.
-func hostState(t *testing.T, dir string) string {
+func hostState(t testing.TB, dir string) string {
 	var s strings.Builder
 	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
 		if err != nil {
@@ -297,7 +328,18 @@ func hostState(t *testing.T, dir string) string {
 		t.Fatal(err)
 	}
 	name, _ := os.Hostname()
-	mounts, _ := os.ReadFile("/proc/self/mountinfo") // where there is one
-	fmt.Fprintln(&s, name, string(mounts))
+	fmt.Fprintln(&s, name, Mounts())
+	return s.String()
+}
+
+// Mounts is what is mounted, where the system tells, but for the network namespaces that other tests may be making.
+func Mounts() string {
+	var s strings.Builder
+	all, _ := os.ReadFile("/proc/self/mountinfo")
+	for line := range strings.Lines(string(all)) {
+		if !strings.Contains(line, "/netns") && !strings.Contains(line, " nsfs ") {
+			s.WriteString(line)
+		}
+	}
 	return s.String()
 }

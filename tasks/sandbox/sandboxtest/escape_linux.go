@@ -13,8 +13,8 @@ import (
 
 // call makes a system call that a confined program has no use for. The arguments are such that it does nothing even
 // where it is allowed; what counts is whether the kernel looks at them at all.
-func call(trap uintptr, args ...uintptr) func(*host, *tasks.Call) error {
-	return func(*host, *tasks.Call) error {
+func call(trap uintptr, args ...uintptr) func(*Host, *tasks.Call) error {
+	return func(*Host, *tasks.Call) error {
 		var a [6]uintptr
 		copy(a[:], args)
 		_, _, errno := unix.RawSyscall6(trap, a[0], a[1], a[2], a[3], a[4], a[5])
@@ -25,8 +25,8 @@ func call(trap uintptr, args ...uintptr) func(*host, *tasks.Call) error {
 	}
 }
 
-func socket(family, kind, protocol int) func(*host, *tasks.Call) error {
-	return func(*host, *tasks.Call) error {
+func socket(family, kind, protocol int) func(*Host, *tasks.Call) error {
+	return func(*Host, *tasks.Call) error {
 		fd, err := unix.Socket(family, kind, protocol)
 		if err != nil {
 			return err
@@ -35,8 +35,8 @@ func socket(family, kind, protocol int) func(*host, *tasks.Call) error {
 	}
 }
 
-func procFile(name string) func(*host, *tasks.Call) error {
-	return read(func(h *host) string { return fmt.Sprintf("/proc/%d/%s", h.PID, name) })
+func procFile(name string) func(*Host, *tasks.Call) error {
+	return read(func(h *Host) string { return fmt.Sprintf("/proc/%d/%s", h.PID, name) })
 }
 
 // nowhere is a pointer, a number or an id that stands for nothing.
@@ -44,7 +44,7 @@ const nowhere = 1 << 30
 
 // ofSystem are the attempts that only this system offers.
 var ofSystem = []attempt{
-	{"connect to an abstract socket", network, func(h *host, _ *tasks.Call) error {
+	{"connect to an abstract socket", network, func(h *Host, _ *tasks.Call) error {
 		conn, err := net.Dial("unix", "@"+h.Unix)
 		if err != nil {
 			return err
@@ -62,16 +62,16 @@ var ofSystem = []attempt{
 	{"read the memory of another process", files | namespaces, procFile("mem")},
 	{"read the command of another process", files, procFile("cmdline")},
 	{"read the root of another process", files | namespaces, procFile("root/etc/passwd")},
-	{"read by way of its own root in /proc", files, read(func(h *host) string { return "/proc/self/root" + h.Secret })},
-	{"read its own program", files, read(func(*host) string { return "/proc/self/exe" })},
-	{"read the kernel's settings", files, read(func(*host) string { return "/proc/sys/kernel/hostname" })},
-	{"read the system's devices", files, read(func(*host) string { return "/sys/class/dmi/id/sys_vendor" })},
-	{"open a device", files, func(*host, *tasks.Call) error { f, err := os.Open("/dev/zero"); return after(f, err) }},
-	{"open the terminal", files, func(*host, *tasks.Call) error { f, err := os.Open("/dev/tty"); return after(f, err) }},
-	{"make a device", syscalls | landlock | privileges | namespaces, func(_ *host, c *tasks.Call) error {
+	{"read by way of its own root in /proc", files, read(func(h *Host) string { return "/proc/self/root" + h.Secret })},
+	{"read its own program", files, read(func(*Host) string { return "/proc/self/exe" })},
+	{"read the kernel's settings", files, read(func(*Host) string { return "/proc/sys/kernel/hostname" })},
+	{"read the system's devices", files, read(func(*Host) string { return "/sys/class/dmi/id/sys_vendor" })},
+	{"open a device", files, func(*Host, *tasks.Call) error { f, err := os.Open("/dev/zero"); return after(f, err) }},
+	{"open the terminal", files, func(*Host, *tasks.Call) error { f, err := os.Open("/dev/tty"); return after(f, err) }},
+	{"make a device", syscalls | landlock | privileges | namespaces, func(_ *Host, c *tasks.Call) error {
 		return unix.Mknod(filepath.Join(c.Scratch, "null"), unix.S_IFCHR|0o600, int(unix.Mkdev(1, 3)))
 	}},
-	{"make a pipe with a name", syscalls | landlock, func(_ *host, c *tasks.Call) error {
+	{"make a pipe with a name", syscalls | landlock, func(_ *Host, c *tasks.Call) error {
 		return unix.Mknod(filepath.Join(c.Scratch, "fifo"), unix.S_IFIFO|0o600, 0)
 	}},
 

@@ -173,6 +173,14 @@ func (kind) Run(ctx context.Context, c *tasks.Call) error {
 				return err
 			}
 		}
+	case "compute": // num million steps of arithmetic that nothing can skip
+		x := uint64(88172645463325252)
+		for range num * 1_000_000 {
+			x ^= x << 13
+			x ^= x >> 7
+			x ^= x << 17
+		}
+		return put(c, "n", fmt.Append(nil, x))
 	case "log":
 		c.Log("%s", arg)
 	case "logflood":
@@ -247,6 +255,8 @@ func misdeed(_ context.Context, c *tasks.Call, arg string, num int) error {
 			}
 			time.Sleep(time.Millisecond)
 		}
+	case "fill closed", "fill deep", "fill inodes", "fill folders", "fill output", "hole":
+		return fill(c, num)
 	case "garbage": // on the way to the parent
 		if err := garbage([]byte(arg)); err != nil {
 			return err
@@ -255,6 +265,8 @@ func misdeed(_ context.Context, c *tasks.Call, arg string, num int) error {
 		forever()
 	case "stray": // double-forked processes in sessions of their own; then it goes on
 		return startStray(roleMark+arg, 3)
+	case "strays": // the same, with nine of them
+		return startStray(roleMark+arg, 9)
 	case "stray exit":
 		if err := startStray(roleMark+arg, 3); err != nil {
 			return err

@@ -100,7 +100,12 @@ func runner(t *testing.T, e sandbox.Engine) place {
 	if p.Runner, err = e.Open(t.Context(), tasks.JobID{1}, p.dir); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { p.Close() })
+	t.Cleanup(func() {
+		p.Close()
+		if err := sandbox.Wipe(p.dir); err != nil {
+			t.Errorf("what the work left cannot be removed: %v", err)
+		}
+	})
 	return p
 }
 

@@ -1,0 +1,5 @@
+//go:build unix && !linux && !darwin
+
+package sandbox
+
+const offered Layers = 0
