@@ -10,8 +10,8 @@ import (
 	"kith/tasks/merge"
 )
 
-// session notes that a worker can be talked to, or not.
-func (s *State) session(id tasks.NodeID, down bool, now int64) {
+// session notes that a worker can be talked to, or not. What it committed to before it was away may be asked for now.
+func (s *State) session(id tasks.NodeID, down bool, now int64, a *Actions) {
 	w, ok := s.byID[id]
 	if !ok || s.workers[w].down == down {
 		return
@@ -41,7 +41,11 @@ func (s *State) session(id tasks.NodeID, down bool, now int64) {
 				s.clock(ref, r, r.until)
 			}
 		}
-		s.requeue(ref, t)
+		if down {
+			s.requeue(ref, t)
+		} else {
+			s.advance(ref, t, now, a)
+		}
 	}
 }
 
@@ -148,7 +152,6 @@ func (s *State) ring(ref Ref, t *task, r *replica, now int64, a *Actions) {
 		s.settle(ref, t, r, lapsed, a)
 	case r.state == committed: // it has kept its word, and waits for another's
 		s.clock(ref, r, now+ResumeMillis)
-		return
 	default:
 		s.settle(ref, t, r, withheld, a)
 	}
@@ -177,7 +180,7 @@ func (s *State) Resume(now int64, a *Actions) {
 	}
 	s.ending = false
 	for i := range s.workers {
-		s.session(s.workers[i].id, true, now)
+		s.session(s.workers[i].id, true, now, a)
 	}
 	for i := range s.stages {
 		s.stages[i].busy = false

@@ -98,9 +98,9 @@ func (s *State) Step(ev Event, now int64, a *Actions) {
 	case *Unmerged:
 		s.unmerged(a)
 	case SessionUp:
-		s.session(ev.Worker, false, now)
+		s.session(ev.Worker, false, now, a)
 	case SessionDown:
-		s.session(ev.Worker, true, now)
+		s.session(ev.Worker, true, now, a)
 	case Tick:
 		s.tick(now, a)
 	case *Done:
