@@ -82,7 +82,7 @@ func (s *submitter) dealJob(j *running, table []*session) (given int) {
 		share := j.state.Ahead(x.id, x.slots, left+s.live, slots)
 		n := match.Node{
 			ID: x.id, Group: x.place.Group, Account: x.place.Account, Free: min(x.room(), share-x.live), Running: x.live, Given: x.given,
-			RTT: x.rtt, Load: 1000 * int(h.busy) / max(1, x.slots), Relayed: w.classes[h.class].Actor == scenario.Relayed, Reliable: r.Reliability(),
+			RTT: x.rtt, Load: 1000 * int(h.busy) / max(1, x.slots), Relayed: w.classes[h.class].Actor == scenario.Relayed, Reliable: r.Reliability(), Honest: r.Honesty(),
 		}
 		if s.bound(x, &r, &n) && (n.Quota == 0 || strange > 0) {
 			s.nodes, s.seats = append(s.nodes, n), append(s.seats, x)

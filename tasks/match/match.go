@@ -36,6 +36,7 @@ type Node struct {
 	Load     int   // of the machine, per mille
 	Relayed  bool
 	Reliable int // accepted results, per mille of those due (trust)
+	Honest   int // results that were not bad, per mille (trust)
 	Proven   bool
 }
 
@@ -81,12 +82,12 @@ func banned(_ *Need, n *Node) tasks.Code {
 	return ""
 }
 
-// leastReliable is the share of work that was not bad, per mille, below which a node gets nothing that is not public: one
+// leastHonest is the share of work that was not bad, per mille, below which a node gets nothing that is not public: one
 // that was outvoted or withheld a result lately, and has not made up for it.
-const leastReliable = 800
+const leastHonest = 800
 
 func record(need *Need, n *Node) tasks.Code {
-	if need.Sealed && n.Reliable < leastReliable {
+	if need.Sealed && n.Honest < leastHonest {
 		return tasks.NotTrusted
 	}
 	return ""

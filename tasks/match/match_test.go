@@ -16,7 +16,7 @@ import (
 func node(n byte) Node {
 	return Node{
 		ID: tasks.NodeID{n}, Group: fmt.Sprint("g", n), Account: fmt.Sprint("a", n), Region: "DE", Class: tasks.CPU, Sandbox: tasks.GradeB,
-		Memory: 4 << 30, Free: 2, RTT: 10, Reliable: 500,
+		Memory: 4 << 30, Free: 2, RTT: 10, Reliable: 500, Honest: 1000,
 	}
 }
 
@@ -46,9 +46,10 @@ func TestFilters(t *testing.T) {
 		{"ungraded", func(need *Need, _ *Node) { need.Policy.MinGrade = 1 }, tasks.WeakGrade},
 		{"grade", func(need *Need, n *Node) { need.Policy.MinGrade, n.Band = 6, 5 }, tasks.WeakGrade},
 		{"grade reached", func(need *Need, n *Node) { need.Policy.MinGrade, n.Band = 5, 5 }, ""},
-		{"bad record, public input", func(_ *Need, n *Node) { n.Reliable = 100 }, ""},
-		{"bad record, sealed input", func(need *Need, n *Node) { need.Sealed, n.Reliable = true, 700 }, tasks.NotTrusted},
-		{"good record, sealed input", func(need *Need, n *Node) { need.Sealed, n.Reliable = true, 900 }, ""},
+		{"bad record, public input", func(_ *Need, n *Node) { n.Honest = 100 }, ""},
+		{"bad record, sealed input", func(need *Need, n *Node) { need.Sealed, n.Honest = true, 700 }, tasks.NotTrusted},
+		{"good record, sealed input", func(need *Need, n *Node) { need.Sealed, n.Honest = true, 900 }, ""},
+		{"bad luck, sealed input", func(need *Need, n *Node) { need.Sealed, n.Reliable = true, 100 }, ""},
 		{"memory", func(need *Need, _ *Node) { need.Memory = 5 << 30 }, tasks.OverLimits},
 		{"node limit", func(need *Need, _ *Node) { need.Full = true }, tasks.NodeLimitReached},
 		{"node limit, known", func(need *Need, n *Node) { need.Full, need.Known = true, []tasks.NodeID{{0}, n.ID, {200}} }, ""},

@@ -125,7 +125,7 @@ func (d *Driver) seat(j *running, now int64) {
 		share := j.state.Ahead(p.id, s.slots(), left, slots) // so that nobody hoards the last tasks of a job
 		n := match.Node{
 			ID: p.id, Group: p.group, Account: p.account, Free: min(s.room(), share-s.grants.held), Running: s.grants.held, Given: s.given, RTT: s.rtt,
-			Load: s.load, Relayed: s.relayed, Reliable: r.Reliability(), Band: s.cap.Band, Proven: r.Proven(),
+			Load: s.load, Relayed: s.relayed, Reliable: r.Reliability(), Honest: r.Honesty(), Band: s.cap.Band, Proven: r.Proven(),
 		}
 		group := ""
 		if quota := r.Quota(); !r.Proven() && (known || quota < trust.FirstQuota) {
@@ -244,7 +244,7 @@ func (d *Driver) give(j *running, i int, ref job.Ref, now int64) bool {
 
 // distrusts reports whether a worker's record keeps it from a job whose inputs are not public.
 func (d *Driver) distrusts(j *running, s *session, now int64) bool {
-	code, no := match.Refuse(&match.Need{Sealed: j.sealed()}, &match.Node{Reliable: d.trust.Get(s.peer.id, now).Reliability(), Free: 1})
+	code, no := match.Refuse(&match.Need{Sealed: j.sealed()}, &match.Node{Honest: d.trust.Get(s.peer.id, now).Honesty(), Free: 1})
 	return no && code == tasks.NotTrusted
 }
 

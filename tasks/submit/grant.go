@@ -144,7 +144,7 @@ func (d *Driver) unfit(j *running, s *session) *tasks.Reason {
 		need.Class = strongerClass(need.Class, j.plan[i].needs.Class)
 	}
 	n := match.Node{
-		ID: s.peer.id, Region: s.cap.Region, Class: s.cap.Class, Band: s.cap.Band, Reliable: 1000,
+		ID: s.peer.id, Region: s.cap.Region, Class: s.cap.Class, Band: s.cap.Band, Reliable: 1000, Honest: 1000,
 		Sandbox: s.cap.Sandbox, Memory: s.cap.Memory, Kinds: s.kinds, Free: 1, Load: s.load,
 	}
 	if code, no := match.Refuse(&need, &n); no {

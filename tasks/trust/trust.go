@@ -138,11 +138,22 @@ func (r Record) Reliability() int {
 	return int(1000 * (good + 2*prior) / (good + bad + 2*prior))
 }
 
+// Honesty is Reliability of results alone: work that was not finished, or handed back, takes nothing from it. A node
+// that lost its power is not trusted the less.
+func (r Record) Honesty() int {
+	good, bad := r.Accepted*weightAccepted, r.deceit()
+	return int(1000 * (good + 2*prior) / (good + bad + 2*prior))
+}
+
 const prior = unit * weightAccepted
 
 func (r *Record) weigh() (good, bad int64) {
-	return r.Accepted * weightAccepted,
-		r.Outvoted*weightOutvoted + r.Forged*weightForged + r.Withheld*weightWithheld + r.Lapsed*weightLapsed + r.Returned*weightReturned
+	return r.Accepted * weightAccepted, r.deceit() + r.Lapsed*weightLapsed + r.Returned*weightReturned
+}
+
+// deceit weighs what an honest node never does, however badly it is off.
+func (r *Record) deceit() int64 {
+	return r.Outvoted*weightOutvoted + r.Forged*weightForged + r.Withheld*weightWithheld
 }
 
 // Proven reports whether the node has shown enough good work to be counted as known.

@@ -167,3 +167,16 @@ func TestRestoreRefuses(t *testing.T) {
 		}
 	}
 }
+
+// Bad luck costs work, not trust; a wrong or withheld result costs both.
+func TestHonesty(t *testing.T) {
+	unlucky := note(note(Record{}, tasks.Lapsed, 20), tasks.Returned, 20)
+	if unlucky.Honesty() != 1000 || unlucky.Reliability() > 500 {
+		t.Errorf("bad luck: honesty %d, reliability %d", unlucky.Honesty(), unlucky.Reliability())
+	}
+	for _, o := range []tasks.Outcome{tasks.Outvoted, tasks.Forged, tasks.Withheld} {
+		if r := note(Record{}, o, 1); r.Honesty() >= 800 {
+			t.Errorf("%s: honesty %d", o, r.Honesty())
+		}
+	}
+}
