@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"kith/node/api"
 	"kith/node/artifact"
 	"kith/p2p"
 	"kith/p2p/host"
@@ -240,6 +241,17 @@ func (n *Node) isDepot(l *live) bool {
 	}
 	h := l.network.host
 	return h.Profile() == host.LAN || h.Reachability() == p2p.ReachPublic
+}
+
+// depotState describes what is held for others, nil if that is nothing and the owner wants it so.
+func (n *Node) depotState(l *live) *api.Depot {
+	serve := n.settings.Get().Serve
+	d := &api.Depot{Open: n.isDepot(l), QuotaBytes: int64(serve.DepotQuota)}
+	d.Deposits, d.Bytes = l.depot.Holds()
+	if !serve.Depot.Bool() && d.Deposits == 0 {
+		return nil
+	}
+	return d
 }
 
 // serveArtifacts answers fetches and deposits from now on.

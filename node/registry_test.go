@@ -39,6 +39,9 @@ func TestNodesIntroduceThemselves(t *testing.T) {
 	if peers, err := other.api.Peers(t.Context()); err != nil || !hasRole(peers, "holds blocks for others") {
 		t.Errorf("%+v, %v", peers, err)
 	}
+	if s, err := first.api.Status(t.Context()); err != nil || s.Depot == nil || !s.Depot.Open || s.Depot.QuotaBytes == 0 {
+		t.Errorf("depot %+v, %v", s.Depot, err)
+	}
 	other.live.Load().depots.failed(p2p.ID(first.Self()))
 	if _, _, ok := other.live.Load().depots.Choose(); ok {
 		t.Error("a depot that has just failed is chosen")

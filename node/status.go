@@ -44,6 +44,7 @@ func (n *Node) Status() api.Status {
 	s.Reachability = string(l.network.host.Reachability())
 	s.Region = string(l.network.place.Region)
 	s.Peers = len(l.network.host.Peers())
+	s.Depot = n.depotState(l)
 	s.Sandbox = sandboxOf(l.runners)
 	s.Work = l.works.show(n.owner.Blocked())
 	return s

@@ -46,6 +46,13 @@ func (a *app) status(w io.Writer, s api.Status) {
 			s.Work.Sessions, s.Work.Done, s.Work.Accepted, s.Work.Outvoted, s.Work.Returned)},
 		{"data", s.Home},
 	}
+	if d := s.Depot; d != nil {
+		text := fmt.Sprintf("%d deposits of others, %s of %s", d.Deposits, bytesText(d.Bytes), bytesText(d.QuotaBytes))
+		if !d.Open {
+			text += "; takes no more: serve.depot is off, or others cannot reach this node"
+		}
+		rows = append(rows, []string{"depot", text})
+	}
 	table(w, rows)
 	for _, addr := range s.Addresses {
 		fmt.Fprintln(w, "  "+printable(addr))

@@ -41,7 +41,16 @@ type Status struct {
 	Grade        Grade        `json:"grade"`
 	Work         Work         `json:"work"`
 	Meters       Meters       `json:"meters"`
-	Health       []Problem    `json:"health"` // worst first
+	Depot        *Depot       `json:"depot,omitempty"` // absent: nothing is held for others, and nothing is taken
+	Health       []Problem    `json:"health"`          // worst first
+}
+
+// Depot is what this node holds for nodes that cannot reach each other directly.
+type Depot struct {
+	Open       bool  `json:"open"` // takes more at present
+	Deposits   int   `json:"deposits"`
+	Bytes      int64 `json:"bytes"`
+	QuotaBytes int64 `json:"quotaBytes"`
 }
 
 // Sandbox says how strongly foreign work is confined here.

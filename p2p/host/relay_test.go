@@ -29,3 +29,15 @@ func TestRelayedPeer(t *testing.T) {
 	cancel()
 	<-done
 }
+
+// A node whose owner says that strangers can dial it needs nobody to measure it.
+func TestReachableByWord(t *testing.T) {
+	h := p2ptest.Host(t, "first of its network", func(c *host.Config) { c.Profile = host.WAN; c.Public = true })
+	if got := h.Reachability(); got != p2p.ReachPublic {
+		t.Errorf("reachability %s", got)
+	}
+	none := p2ptest.Host(t, "without a listener", func(c *host.Config) { c.Profile = host.WAN; c.Listen = host.ListenNone; c.Public = true })
+	if got := none.Reachability(); got == p2p.ReachPublic {
+		t.Error("nobody can dial a node without a listener")
+	}
+}

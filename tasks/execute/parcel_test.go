@@ -1,10 +1,12 @@
 package execute_test
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 
 	"kith/storage/dag"
+	"kith/storage/seal"
 )
 
 // A packed output comes out as it went in, for who has the key, and only as the DAG that was asked for.
@@ -40,4 +42,31 @@ func TestPack(t *testing.T) {
 	if err := dag.Walk(t.Context(), to.blobs, root, func(dag.CID, []byte) (bool, error) { return true, nil }); err != nil {
 		t.Error(err)
 	}
+}
+
+// FuzzUnpack seals any bytes as a parcel: what it makes of them is the DAG that was asked for, or an error.
+func FuzzUnpack(f *testing.F) {
+	b := open(f, nil)
+	key := [32]byte{1}
+	leaf := []byte("leaf")
+	root := dag.Sum(dag.Raw, dag.SHA256, leaf)
+	end := make([]byte, dag.Size)
+	good := append(append(append(append([]byte{}, root[:]...), byte(len(leaf))), leaf...), end...)
+	f.Add(good)
+	f.Add(good[:len(good)-1])
+	f.Add(append(good, 'x'))
+	f.Add(end)
+	f.Fuzz(func(t *testing.T, plain []byte) {
+		var sealed bytes.Buffer
+		if err := seal.Seal(key, &sealed, bytes.NewReader(plain)); err != nil {
+			t.Fatal(err)
+		}
+		file, err := dag.AddFile(t.Context(), b.blobs, &sealed, dag.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Unpack(t.Context(), file.Root, key, root, 1<<20); (err == nil) != bytes.Equal(plain, good) {
+			t.Errorf("%x: %v", plain, err)
+		}
+	})
 }
