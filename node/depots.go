@@ -222,10 +222,12 @@ func (n *Node) openDepot(l *live) (*artifact.Depot, error) {
 			return 0
 		},
 		Room: func() *tasks.Reason {
-			if used := n.meters.space().UsedPercent(); used >= n.settings.Get().Storage.DiskStop {
+			c := n.settings.Get()
+			if used := n.meters.space().UsedPercent(); used >= n.space.diskStop(c) {
 				return &tasks.Reason{Code: tasks.DiskFull}
 			}
-			return nil
+			_, refuse := n.diskAllows(c)
+			return refuse
 		},
 	})
 	if err != nil {

@@ -51,27 +51,47 @@ func (d *Driver) explain(j *running) Explanation {
 	}
 	var usable []*peer
 	now := time.Now().UnixMilli()
+	apart := 0
 	for _, s := range d.sessions {
-		if r := d.unfit(j, s); r == nil && d.distrusts(j, s, now) {
+		switch r := d.unfit(j, s); {
+		case r == nil && d.distrusts(j, s, now):
 			e.Refused[tasks.NotTrusted]++
-		} else if r == nil {
+		case r == nil:
 			usable = append(usable, s.peer)
-		} else {
+		case r.Code == tasks.NoBlockPath:
+			apart++
+		default:
 			e.Refused[r.Code]++
 		}
 	}
 	for code, n := range j.refused {
-		e.Refused[code] += n
+		if code != tasks.NoBlockPath || apart == 0 {
+			e.Refused[code] += n
+		}
 	}
 	e.Waits = j.state.Explain(time.Now().UnixMilli(), len(usable))
-	if n := e.Refused[tasks.NoBlockPath]; n > 0 && len(usable) == 0 && !j.state.Phase().Over() {
-		e.Waits = append(e.Waits, job.Wait{Reason: tasks.Because(tasks.NoBlockPath, "%d workers can be reached through a relay only, and no depot is known", n)})
+	if apart > 0 && len(usable) == 0 && !j.state.Phase().Over() {
+		explainApart(&e, apart)
 	}
 	d.explainDiversity(j, usable, &e)
 	if j.trouble != nil && !j.state.Phase().Over() {
 		e.Waits = append(e.Waits, job.Wait{Reason: *j.trouble})
 	}
 	return e
+}
+
+// explainApart says of tasks that wait for anybody at all that there are workers, and only a way to them is missing.
+func explainApart(e *Explanation, workers int) {
+	why := tasks.Because(tasks.NoBlockPath, "%d workers can be reached through a relay only, and no depot is known", workers)
+	told := false
+	for i := range e.Waits {
+		if code := e.Waits[i].Reason.Code; code == tasks.NoAnswer || code == tasks.TooFewNodes || code == tasks.Busy {
+			e.Waits[i].Reason, told = why, true
+		}
+	}
+	if !told {
+		e.Waits = append(e.Waits, job.Wait{Reason: why})
+	}
 }
 
 // explainDiversity finds out why none of the connected nodes gets a task that wants one more: all had their say, or are
