@@ -1,3 +1,7 @@
+//go:build linux
+
+// Only here is there a folder like /proc, in which nothing can be written.
+
 package main
 
 import (
