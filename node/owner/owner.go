@@ -26,7 +26,7 @@ type State string
 // The positions.
 const (
 	Working State = "working" // tasks run
-	Paused  State = "paused"  // what runs may end, nothing new begins
+	Paused  State = "paused"  // tasks stand still and are soon handed back, nothing new begins
 	Killed  State = "killed"  // everything was ended at once, nothing begins
 )
 
