@@ -198,13 +198,13 @@ func TestSchedule(t *testing.T) {
 			t.Fatal(err)
 		}
 		n := &Node{o: Options{Home: home}, log: slog.New(slog.DiscardHandler), settings: settings}
-		var runs int
+		var runs atomic.Int64
 		var asleep, busy, broken atomic.Bool
 		asleep.Store(true)
 		busy.Store(true)
 		hardware := grading.Hardware(t.Context())
 		g := &grader{node: n, log: n.log, sleeping: asleep.Load, busy: busy.Load, measure: func(context.Context, grading.Options, grading.Request, func(grading.Progress)) (bench.Profile, error) {
-			runs++
+			runs.Add(1)
 			if broken.Load() {
 				return bench.Profile{}, errors.New("the probe broke")
 			}
@@ -215,12 +215,12 @@ func TestSchedule(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { defer close(done); _ = g.Serve(ctx) }()
-		after := func(d time.Duration, want int, what string) {
+		after := func(d time.Duration, want int64, what string) {
 			t.Helper()
 			time.Sleep(d)
 			synctest.Wait()
-			if runs != want {
-				t.Errorf("%s: measured %d times, want %d", what, runs, want)
+			if got := runs.Load(); got != want {
+				t.Errorf("%s: measured %d times, want %d", what, got, want)
 			}
 		}
 		after(time.Hour, 0, "other programs need the machine")
