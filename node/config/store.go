@@ -37,6 +37,7 @@ type Store struct {
 
 	mu      sync.Mutex
 	raw     Config // as in the file: zero where the default holds
+	full    Config // raw, filled: asked for at every admission of a task
 	seen    fs.FileInfo
 	history history
 	subs    map[int]func(before, now Config)
@@ -58,7 +59,7 @@ func Open(home string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.raw, s.seen = raw, info
+	s.raw, s.full, s.seen = raw, raw.Filled(), info
 	s.history = s.readHistory()
 	return s, nil
 }
@@ -118,7 +119,7 @@ func (s *Store) readHistory() history {
 func (s *Store) Get() Config {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.raw.Filled()
+	return s.full
 }
 
 // Raw returns the settings as they stand in the file: zero where the default holds.
@@ -200,7 +201,7 @@ func (s *Store) becomeAndUnlock(next Config, h history) ([]string, error) {
 		s.mu.Unlock()
 		return nil, err
 	}
-	s.raw, s.history = next, h
+	s.raw, s.full, s.history = next, next.Filled(), h
 	changed := differ(before, next)
 	subs := s.subscribersLocked()
 	s.mu.Unlock()
@@ -303,7 +304,7 @@ func (s *Store) reload() {
 		return
 	}
 	before := s.raw
-	s.raw = next
+	s.raw, s.full = next, next.Filled()
 	s.history = s.readHistory()
 	subs := s.subscribersLocked()
 	s.mu.Unlock()
