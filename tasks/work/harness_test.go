@@ -248,8 +248,10 @@ func hear[T wire.Message](b *boss) T {
 	}
 }
 
+// status is the worker's once everything said to it has been heard.
 func (r *rig) status() work.Status {
 	r.t.Helper()
+	synctest.Wait()
 	st, err := r.Status(r.t.Context())
 	if err != nil {
 		r.t.Fatal(err)

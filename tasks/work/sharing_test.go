@@ -3,6 +3,7 @@ package work_test
 import (
 	"context"
 	"testing"
+	"testing/synctest"
 
 	"kith/storage/dag"
 	"kith/tasks"
@@ -60,7 +61,7 @@ func TestWhatIsPassedOn(t *testing.T) {
 					t.Errorf("announced: %v", r.Shared())
 				}
 				b.say(&wire.Verdicts{Verdicts: []tasks.Verdict{{Lease: l.ID, Outcome: tasks.Outvoted}}})
-				r.status() // after the verdict
+				synctest.Wait()
 				if r.MayServe(stranger, input.Root) || len(r.Shared()) != 0 {
 					t.Error("passed on after the lease's end")
 				}

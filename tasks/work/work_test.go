@@ -393,7 +393,6 @@ func TestWhyNoWork(t *testing.T) {
 		b := r.session()
 		b.say(&wire.NoWork{Reason: tasks.Reason{Code: tasks.NoTasksLeft}})
 		r.HandleOffer(wire.Offer{Submitter: tasks.NodeID{4}, Want: 1, Time: now, Expiry: now + 1000}, 0)
-		synctest.Wait()
 		got := map[tasks.Code]int{}
 		for _, n := range r.status().NoWork {
 			got[n.Reason.Code] = n.Count
@@ -418,7 +417,6 @@ func TestAllowMoreAndFewerTasks(t *testing.T) {
 		}
 		running := func() int {
 			time.Sleep(time.Second)
-			synctest.Wait()
 			return len(r.status().Running)
 		}
 		if n := running(); n != 1 {
