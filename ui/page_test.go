@@ -234,6 +234,20 @@ func has(sel, want string) chromedp.Action {
 	return chromedp.Poll(fmt.Sprintf(`(document.querySelector(%q)?.innerText ?? "").includes(%q)`, sel, want), nil)
 }
 
+// sends waits until the last thing the page asked of the node is want.
+func sends(n *node, want string) chromedp.Action {
+	return chromedp.ActionFunc(func(ctx context.Context) error {
+		for !strings.HasSuffix(n.sent(), want) {
+			select {
+			case <-ctx.Done():
+				return fmt.Errorf("the page sent\n%s\nwant last\n%s: %w", n.sent(), want, ctx.Err())
+			case <-time.After(10 * time.Millisecond):
+			}
+		}
+		return nil
+	})
+}
+
 func TestPage(t *testing.T) {
 	n, s := open(t)
 	ctx := browser(t, 1100, 1300)
@@ -282,30 +296,23 @@ func TestPage(t *testing.T) {
 			chromedp.SendKeys("#submit [name=path]", "/home/ann/köşe 🌱"),
 			chromedp.Click("#submit input[value='etl.chunk']"),
 			chromedp.Click("#submit input[value='approved']"),
-			chromedp.Click("#submit .primary"), has("#submit .good", "on its way"))
-		const want = `POST jobs {"path":"/home/ann/köşe 🌱","ops":[{"kind":"etl.chunk"}],"k":2,"n":0,"sensitivity":"approved"}`
-		if got := n.sent(); !strings.HasSuffix(got, want) {
-			t.Errorf("the page sent\n%s\nwant last\n%s", got, want)
-		}
+			chromedp.Click("#submit .primary"), has("#submit .good", "on its way"),
+			sends(n, `POST jobs {"path":"/home/ann/köşe 🌱","ops":[{"kind":"etl.chunk"}],"k":2,"n":0,"sensitivity":"approved"}`))
 	})
 	t.Run("sliders", func(t *testing.T) {
 		move := func(name string, to int) chromedp.Action {
 			return chromedp.Evaluate(fmt.Sprintf(`(s => { s.value = %d; s.dispatchEvent(new Event("input", {bubbles: true})); s.dispatchEvent(new Event("change", {bubbles: true})); })(document.querySelector("#give [name='%s']"))`, to, name), nil)
 		}
-		run(t, ctx, has("#give", "25 %"), has("#give", "10 MB/s"), has("#give", "unlimited"), move("inUse.cpu", 3), has("#give", "10 %"))
-		if got := n.sent(); !strings.HasSuffix(got, `PATCH config {"inUse.cpu":"10"}`) {
-			t.Errorf("the page sent\n%s", got)
-		}
+		run(t, ctx, has("#give", "25 %"), has("#give", "10 MB/s"), has("#give", "unlimited"), move("inUse.cpu", 3), has("#give", "10 %"),
+			sends(n, `PATCH config {"inUse.cpu":"10"}`))
 		run(t, ctx, chromedp.Click("#undo:enabled"), has("#give", "25 %"))
-		run(t, ctx, move("work.up", 6))
-		if got := n.sent(); !strings.HasSuffix(got, `PATCH config {"work.up":"5MiB/s"}`) {
-			t.Errorf("the page sent\n%s", got)
-		}
+		run(t, ctx, move("work.up", 6), sends(n, `PATCH config {"work.up":"5MiB/s"}`))
 	})
 	t.Run("hours and programs", func(t *testing.T) {
 		run(t, ctx, chromedp.SendKeys("#give [name=hours]", "mon-fri 22:00-07:00"+kb.Enter), has("#give", "mon-fri 22:00-07:00"),
-			chromedp.SendKeys("#give [name=program]", "vlc"+kb.Enter), has("#give", "vlc runs"))
-		if got := n.sent(); !strings.HasSuffix(got, `PATCH config {"pause.programs":"vlc"}`) || !strings.Contains(got, `{"work.hours":"mon-fri 22:00-07:00"}`) {
+			chromedp.SendKeys("#give [name=program]", "vlc"+kb.Enter), has("#give", "vlc runs"),
+			sends(n, `PATCH config {"pause.programs":"vlc"}`))
+		if got := n.sent(); !strings.Contains(got, `{"work.hours":"mon-fri 22:00-07:00"}`) {
 			t.Errorf("the page sent\n%s", got)
 		}
 		n.mu.Lock()

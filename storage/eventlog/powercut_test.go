@@ -220,6 +220,9 @@ func cutPower(t *testing.T, dir string, rng *rand.Rand) {
 		}
 		data, err := os.ReadFile(path)
 		must(t, err)
+		if len(data) == 0 { // made at the last moment, and the note is of a file that had its number before
+			synced = 0
+		}
 		if synced > int64(len(data)) {
 			t.Fatalf("%s: %d bytes were synced, %d are there", e.Name(), synced, len(data))
 		}

@@ -296,12 +296,13 @@ func TestConfined(t *testing.T) {
 			t.Errorf("got\n%s", s)
 		}
 	}
-	w.Limits.WallMillis = 2000
+	wall := w.Limits.WallMillis
 	for _, c := range []struct {
 		how  string
+		wall int64
 		want tasks.Code
-	}{{"memory", tasks.TaskFailed}, {"spin", tasks.TimeLimit}} { // only the second costs the runner its life
-		w.Steps[0].Params = do(c.how)
+	}{{"memory", wall, tasks.TaskFailed}, {"spin", 2000, tasks.TimeLimit}} { // only the second costs the runner its life
+		w.Steps[0].Params, w.Limits.WallMillis = do(c.how), c.wall
 		_, err := r.Run(t.Context(), w)
 		var why tasks.Reason
 		if !errors.As(err, &why) || why.Code != c.want {
