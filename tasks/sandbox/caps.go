@@ -66,9 +66,9 @@ type capper struct {
 	apply sync.Mutex // held while groups are written: the last caps win
 	mu    sync.Mutex
 	caps  Caps
-	tree  *cgroup.Tree      // nil: none
-	works map[*child]*taken // in progress
-	last  time.Time         // of the last step
+	tree  *cgroup.Tree        // nil: none
+	works map[*child]struct{} // in progress
+	last  time.Time           // of the last step
 	cpu   allowance
 	io    allowance
 	used  Load // ended processes included
@@ -77,11 +77,11 @@ type capper struct {
 	wg    sync.WaitGroup
 }
 
-// taken is one work in progress.
+// taken is what the capper knows of one runner.
 type taken struct {
-	lent bool
-	seen usage // when last sampled
-	io   int64
+	lent bool      // its work is a task of a lease
+	seen usage     // when last sampled
+	at   time.Time // of that; zero: never
 }
 
 // set takes new caps.
@@ -128,26 +128,28 @@ func (k *capper) limit(tree *cgroup.Tree, c Caps) {
 	}
 }
 
-// begin notes a work in progress, end its end.
+// begin notes a work in progress, end its end. Neither samples where it need not, since a sample costs as much as a small
+// task: between two works a runner uses nothing, and what is too little to look at now is counted with the next.
 func (k *capper) begin(c *child, lent bool) {
-	u, _ := c.tree.usage(c.pid(), 1<<20)
-	io := c.tree.io(c.pid())
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.works == nil {
-		k.works = map[*child]*taken{}
+		k.works = map[*child]struct{}{}
 	}
-	k.works[c] = &taken{lent: lent, seen: u, io: io}
+	k.works[c] = struct{}{}
+	if c.taken.lent = lent; c.taken.at.IsZero() {
+		c.taken.seen = c.base
+	}
 	k.startLocked()
 }
 
 func (k *capper) end(c *child) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if t := k.works[c]; t != nil {
-		k.sampleLocked(c, t)
-		delete(k.works, c)
+	if time.Since(c.taken.at) >= paceEvery {
+		k.sampleLocked(c)
 	}
+	delete(k.works, c)
 	c.hold(false)
 }
 
@@ -207,17 +209,17 @@ func (k *capper) step() {
 	k.last = now
 	before := k.used
 	var memory int64
-	for c, t := range k.works {
-		k.sampleLocked(c, t)
-		memory += max(0, t.seen.memory-c.base.memory)
+	for c := range k.works {
+		k.sampleLocked(c)
+		memory += max(0, c.taken.seen.memory-c.base.memory)
 	}
 	over := false
 	if k.tree == nil {
 		over = k.cpu.spend(k.caps.CPU, (k.used.CPU - before.CPU).Seconds(), gone)
 	}
 	over = k.io.spend(float64(k.caps.IO), float64(k.used.IO-before.IO), gone) || over
-	for c, t := range k.works {
-		c.hold(over || k.caps.Halt && t.lent)
+	for c := range k.works {
+		c.hold(over || k.caps.Halt && c.taken.lent)
 	}
 	most := k.caps.Memory
 	full := k.tree == nil && most > 0 && memory > most
@@ -227,16 +229,15 @@ func (k *capper) step() {
 	}
 }
 
-// sampleLocked adds what a work has used since the last sample.
-func (k *capper) sampleLocked(c *child, t *taken) {
+// sampleLocked adds what a runner has used since the last sample.
+func (k *capper) sampleLocked(c *child) {
+	t := &c.taken
+	t.at = time.Now()
 	if u, ok := c.tree.usage(c.pid(), 1<<20); ok {
 		k.used.CPU += max(0, u.cpu-t.seen.cpu)
-		u.cpu = max(u.cpu, t.seen.cpu)
+		k.used.IO += max(0, u.io-t.seen.io)
+		u.cpu, u.io = max(u.cpu, t.seen.cpu), max(u.io, t.seen.io)
 		t.seen = u
-	}
-	if io := c.tree.io(c.pid()); io > t.io {
-		k.used.IO += io - t.io
-		t.io = io
 	}
 }
 
@@ -249,10 +250,10 @@ func (k *capper) endLargest(most int64) bool {
 	}
 	var list []holder
 	var sum int64
-	for c, t := range k.works {
-		k.sampleLocked(c, t)
-		list = append(list, holder{c, t.seen.memory})
-		sum += t.seen.memory
+	for c := range k.works {
+		k.sampleLocked(c)
+		list = append(list, holder{c, c.taken.seen.memory})
+		sum += c.taken.seen.memory
 	}
 	k.mu.Unlock()
 	if len(list) == 0 || sum <= most {
@@ -267,10 +268,10 @@ func (k *capper) load() Load {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	out := Load{Working: len(k.works), Exact: k.tree != nil}
-	for c, t := range k.works {
-		k.sampleLocked(c, t)
-		out.Memory += t.seen.memory
-		if t.lent {
+	for c := range k.works {
+		k.sampleLocked(c)
+		out.Memory += c.taken.seen.memory
+		if c.taken.lent {
 			out.Lent++
 		}
 	}
