@@ -98,7 +98,7 @@ func (d *Driver) offer(j *running, now int64) {
 		if err != nil && d.ctx.Err() == nil {
 			d.log.Warn("Cannot publish an offer", slogJob(j.id), slogErr(err))
 		}
-		d.box.post(func() {
+		d.box.Post(func() {
 			j.reached = reached
 			if err == nil && reached == 0 && j.skipped < match.Rings && j.offerAt != 0 { // nobody is there: no need to wait for answers
 				j.skipped++

@@ -148,7 +148,7 @@ func (d *Driver) aside(j *running, f func(context.Context) func()) {
 		}
 		then := f(j.ctx)
 		<-d.cpu
-		d.box.post(func() {
+		d.box.Post(func() {
 			if !j.state.Phase().Over() {
 				then()
 			}
@@ -287,7 +287,7 @@ func (d *Driver) check(j *running, c job.Examine) {
 		} else if !d.digests(j.ctx, secret, &c, &ev) {
 			return
 		}
-		d.box.post(func() {
+		d.box.Post(func() {
 			delete(j.checks, key)
 			d.step(j, ev, time.Now().UnixMilli())
 		})
