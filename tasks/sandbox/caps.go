@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"kith/storage/governor"
 	"kith/tasks"
 	"kith/tasks/sandbox/cgroup"
 )
@@ -17,10 +18,13 @@ import (
 // it stops and continues the processes so that they get CPU on average, and ends the largest task when all of them hold
 // more than Memory. IO is kept by sampling everywhere, since only the sampled count holds both kinds of writes, through
 // the system's cache and past it: tasks may write faster for some milliseconds and are stopped until the average is right.
+// Drives are the kernel's to keep, where it can: at no time is more asked of the drive, but with control groups of version 1
+// what goes through the cache passes them by.
 type Caps struct {
 	CPU    float64 // processors' worth of time: 0.5 is half of one processor
 	Memory int64   // bytes
 	IO     int64   // bytes read from and written to disks, each second
+	Drives []governor.Cap
 	// Halt stops the tasks of leases (OpRun) where they are, at once, until it is false again. They keep their memory, and
 	// their clock stands still. Work for this machine's own jobs (OpMerge, OpSplit) goes on.
 	Halt bool
@@ -45,6 +49,7 @@ type Load struct {
 	Lent    int   // of them, tasks of leases
 	Halted  bool  // the tasks of leases stand still
 	Exact   bool  // CPU and Memory are kept by the kernel
+	Drives  bool  // and Drives
 }
 
 // SetCaps sets the ceilings, at once also for what runs. It is safe for concurrent use.
@@ -75,6 +80,8 @@ type capper struct {
 	loop  bool // the goroutine runs
 	shut  bool
 	wg    sync.WaitGroup
+
+	drives []governor.Cap // that the kernel knows; guarded by apply
 }
 
 // taken is what the capper knows of one runner.
@@ -125,6 +132,18 @@ func (k *capper) limit(tree *cgroup.Tree, c Caps) {
 	}
 	if err != nil {
 		k.log.Warn("the kernel does not take the ceilings of all tasks", "error", err)
+	}
+	k.limitDrives(tree, c.Drives)
+}
+
+// limitDrives has the kernel keep what it can of the limits of drives.
+func (k *capper) limitDrives(tree *cgroup.Tree, drives []governor.Cap) {
+	if !tree.HasDrives() || slices.Equal(k.drives, drives) {
+		return
+	}
+	k.drives = slices.Clone(drives)
+	if err := tree.LimitDrives(drives); err != nil {
+		k.log.Warn("the kernel does not take the limits of a drive", "error", err)
 	}
 }
 
@@ -267,7 +286,7 @@ func (k *capper) endLargest(most int64) bool {
 func (k *capper) load() Load {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	out := Load{Working: len(k.works), Exact: k.tree != nil}
+	out := Load{Working: len(k.works), Exact: k.tree != nil, Drives: k.tree != nil && k.tree.HasDrives()}
 	for c := range k.works {
 		k.sampleLocked(c)
 		out.Memory += c.taken.seen.memory
