@@ -158,7 +158,21 @@ func offersText(e *submit.Explanation) string {
 	if wait := time.Until(time.UnixMilli(e.NextOffer)); e.NextOffer > 0 && wait > 0 {
 		text += fmt.Sprintf(" The next, to ring %d at least, goes out in %v.", e.Ring, wait.Round(time.Second))
 	}
-	return text
+	return text + searchText(e)
+}
+
+// searchText says what came of looking for workers that offers do not reach.
+func searchText(e *submit.Explanation) string {
+	s := &e.Searched
+	switch {
+	case e.Searches == 0:
+		return ""
+	case e.Searches == 1 && e.Searching:
+		return " Nodes nearby and the directory are being asked for more."
+	case s.Found == 0:
+		return fmt.Sprintf(" Asked %d nodes and the directory for more: none was found.", s.Asked)
+	}
+	return fmt.Sprintf(" Asked %d nodes and the directory for more: %d found, %d invited, %d said they come.", s.Asked, s.Found, s.Invited, s.Coming)
 }
 
 // Explain implements api.Jobs.

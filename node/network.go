@@ -19,6 +19,7 @@ import (
 	netbench "kith/bench/network"
 	"kith/node/config"
 	"kith/node/owner"
+	"kith/node/search"
 	"kith/p2p"
 	"kith/p2p/dht"
 	"kith/p2p/exchange"
@@ -55,6 +56,8 @@ type network struct {
 	advert    *advert
 	measuring *netbench.Server
 	registry  *registry
+	book      *search.Book // the nodes this one has met
+	finder    *search.Finder
 }
 
 // openNetwork opens the listeners and everything that talks over them. Nobody is served before serve.
@@ -77,10 +80,6 @@ func (n *Node) openNetwork(l *live) (*network, error) {
 		Key: n.self.Key(), Network: cfg.Network, Profile: profileOf(cfg.Listen, publicAddrs(), peers),
 		Listen: listenOf(cfg.Listen), Port: first, PortRange: last - first, Preferred: lastPort(l.stores), Transports: transportsOf(cfg.Listen.Transports),
 		LowWater: cfg.Peers.Max / 2, HighWater: cfg.Peers.Max, ServeStrangers: cfg.Serve.Relay.Bool(), Public: cfg.Listen.Reachable == "yes",
-		Refuse: func(id p2p.ID) bool {
-			x := n.live.Load() // nil: shun ends what is connected until then
-			return x != nil && x.notices.isRevoked(tasks.NodeID(id))
-		},
 		UserAgent: "kith/" + Version, Logger: n.log,
 	})
 	if errors.Is(err, host.ErrPortTaken) {
@@ -161,7 +160,11 @@ func (n *Node) openNetwork(l *live) (*network, error) {
 	}
 	w.advert = &advert{node: n, network: w, changed: make(chan struct{}, 1)}
 	w.measuring = netbench.NewServer(netbench.Limits{})
-	w.registry = newRegistry(w, n.self.Node(), w.advert.Record)
+	w.book = search.NewBook(cfg.Network)
+	w.finder = search.NewFinder(search.Options{
+		Network: cfg.Network, Self: n.self.Node(), Book: w.book, Host: w.host, RPC: w.rpc, Directory: w.dht, Areas: areas(w.place.Region), Logger: n.log,
+	})
+	w.registry = newRegistry(w, n.self.Node(), w.advert.Record, nil)
 	return w, nil
 }
 
@@ -191,6 +194,9 @@ func rememberPort(s *stores, port int) error {
 // serve answers others from now on.
 func (w *network) serve(l *live) error {
 	err := w.rpc.Handle(sessionProto, func(ctx context.Context, s p2p.Stream) {
+		if l.notices.isRevoked(tasks.NodeID(s.Remote())) {
+			return // the stream is reset
+		}
 		if err := l.submits.driver.HandleSession(ctx, stream{s}); err != nil {
 			w.log.Debug("A worker's session ended", slog.Any("worker", s.Remote()), slog.Any("error", err))
 		}
@@ -201,7 +207,8 @@ func (w *network) serve(l *live) error {
 	if err := errors.Join(w.rpc.Handle(measureProto, w.serveMeasure), w.rpc.Handle(registerProto, w.registry.handle)); err != nil {
 		return err
 	}
-	if err := l.notices.join(); err != nil {
+	answers := &search.Server{Network: w.name, Book: w.book, Hear: l.works.invited}
+	if err := errors.Join(answers.Serve(w.rpc), l.notices.join()); err != nil {
 		return err
 	}
 	class, _, _ := w.advert.node.grader.advertise()

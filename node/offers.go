@@ -231,11 +231,28 @@ func (a *advert) publish(ctx context.Context, record []byte) error {
 	}
 	// Whoever looks for a weaker class finds this node too.
 	strongest, band, _ := a.node.grader.advertise()
+	bucket := wire.Bucket(a.node.self.Node())
 	for _, class := range deviceClasses {
-		key := wire.ProviderKey(a.network.name, class, band, string(a.network.place.Cell), wire.Bucket(a.node.self.Node()))
-		if err := a.network.dht.Provide(ctx, key); err != nil || class == strongest {
-			return err
+		keys := [][32]byte{wire.ProviderKey(a.network.name, class, band, string(a.network.place.Cell), bucket)}
+		for _, area := range areas(a.network.place.Region) {
+			keys = append(keys, wire.ProviderKey(a.network.name, class, wire.AnyBand, area, bucket))
+		}
+		for _, key := range keys {
+			if err := a.network.dht.Provide(ctx, key); err != nil {
+				return err
+			}
+		}
+		if class == strongest {
+			break
 		}
 	}
 	return nil
+}
+
+// areas are the regions around a country under which its nodes stand in the directory, nearest first.
+func areas(r geo.Region) (list []string) {
+	for _, area := range geo.Rings(r) {
+		list = append(list, string(area))
+	}
+	return list
 }

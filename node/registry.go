@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"kith/node/search"
 	"kith/p2p"
 	"kith/p2p/host"
 	"kith/p2p/rpc"
@@ -45,20 +46,22 @@ type registry struct {
 	host    *host.Host
 	rpc     *rpc.Service
 	record  func() []byte // this node's own, signed
+	vet     func(tasks.NodeID) *tasks.Reason
+	book    *search.Book // of those met, connected or not
 
 	mu    sync.Mutex
 	peers map[p2p.ID]*known
 }
 
-func newRegistry(w *network, self tasks.NodeID, record func() []byte) *registry {
-	return &registry{network: w.name, self: self, log: w.log, host: w.host, rpc: w.rpc, record: record, peers: map[p2p.ID]*known{}}
+func newRegistry(w *network, self tasks.NodeID, record func() []byte, vet func(tasks.NodeID) *tasks.Reason) *registry {
+	return &registry{network: w.name, self: self, log: w.log, host: w.host, rpc: w.rpc, record: record, vet: vet, book: w.book, peers: map[p2p.ID]*known{}}
 }
 
 // protocols names what this node speaks.
 func (r *registry) protocols() []string {
 	return []string{
 		wire.ProtocolSession, wire.ProtocolRegister, wire.ProtocolCapabilities, wire.ProtocolLease, wire.ProtocolHeartbeat,
-		wire.ProtocolSubmit, wire.ProtocolFetch, wire.ProtocolDeposit,
+		wire.ProtocolSubmit, wire.ProtocolFetch, wire.ProtocolDeposit, wire.ProtocolSearch, wire.ProtocolInvite,
 	}
 }
 
@@ -238,6 +241,11 @@ func (r *registry) admit(id p2p.ID, m *wire.Register) error {
 	if m.Network != r.network {
 		return tasks.Because(tasks.WrongNetwork, "%.64q, this is %.64q", m.Network, r.network)
 	}
+	if r.vet != nil {
+		if no := r.vet(tasks.NodeID(id)); no != nil {
+			return *no
+		}
+	}
 	r.mu.Lock()
 	k := r.ofLocked(id)
 	now := time.Now()
@@ -265,6 +273,9 @@ func (r *registry) learn(id p2p.ID, record []byte, protocols []string) error {
 	}
 	if c.Node != tasks.NodeID(id) {
 		return tasks.Because(tasks.BadMessage, "the capability record is of another node")
+	}
+	if err := r.book.Learn(record); err != nil {
+		return err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

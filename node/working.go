@@ -46,11 +46,21 @@ func (w *working) hear(data []byte) {
 	if err != nil || o.Submitter == w.node.self.Node() || w.live.notices.isRevoked(o.Submitter) {
 		return
 	}
-	var rtt time.Duration
-	if p, ok := w.live.network.host.Peer(p2p.ID(o.Submitter)); ok {
-		rtt = p.RTT
+	w.driver.HandleOffer(o, w.rtt(o.Submitter))
+}
+
+// invited considers an offer that its submitter handed to this node alone.
+func (w *working) invited(ctx context.Context, o wire.Offer) *tasks.Reason {
+	if w.live.notices.isRevoked(o.Submitter) {
+		return &tasks.Reason{Code: tasks.Banned}
 	}
-	w.driver.HandleOffer(o, rtt)
+	return w.driver.Invite(ctx, o, w.rtt(o.Submitter))
+}
+
+// rtt is how far a connected node is, 0 if that is not known.
+func (w *working) rtt(id tasks.NodeID) time.Duration {
+	p, _ := w.live.network.host.Peer(p2p.ID(id))
+	return p.RTT
 }
 
 // run runs the driver. What the owner allows is brought to it by giving.

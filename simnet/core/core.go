@@ -43,11 +43,14 @@ type World struct {
 	leases  []lease
 	unused  []uint32
 	cut     [32]bool // regions out of touch with the others
+	was     [32]bool // and those that were, until the last heal
 	hubGone bool
 	open    int // jobs not over, or to come
-	m       meter
-	sum     hash.Hash // over verdicts
-	events  int64
+	// meetings is what who has met whom is drawn from.
+	meetings uint64
+	m        meter
+	sum      hash.Hash // over verdicts
+	events   int64
 }
 
 type class struct {
@@ -78,6 +81,7 @@ func New(sc *scenario.Scenario) *World {
 		w.subs = append(w.subs, newSubmitter(w, i))
 	}
 	w.populate()
+	w.introduce()
 	for i := range sc.Jobs {
 		j := &sc.Jobs[i]
 		for n := range j.Repeat {
@@ -260,7 +264,6 @@ func (w *World) act(a *scenario.Act) {
 		}
 		w.parted()
 	case scenario.Heal:
-		w.cut = [32]bool{}
 		w.healed()
 	case scenario.Crash:
 		w.subs[a.Count-1].crash()

@@ -28,6 +28,7 @@ const (
 	flapEvery   = 60 * time.Second
 	flapFor     = 8 * time.Second
 	awakeFor    = 20 * time.Minute // between two looks at the owner of a laptop
+	lookAround  = 600e6            // between two looks of a host around the directory, microseconds
 )
 
 // host is one volunteer's machine.
@@ -47,6 +48,7 @@ type host struct {
 	online bool
 	left   bool // for good
 
+	deaf     int64 // to gossip of the side it was parted from, until then
 	since    int64 // online, microseconds
 	here     int64 // time on the network before
 	done     int32
@@ -231,7 +233,14 @@ func (w *World) parted() {
 	}
 }
 
-func (w *World) healed() {} // lost sessions dial until they reach their submitter
+// healed mends the links. Lost sessions dial until they reach their submitter. Gossip of one side reaches a host of the
+// other only when that has looked around in the directory, as it does every ten minutes or so.
+func (w *World) healed() {
+	w.was, w.cut = w.cut, [32]bool{}
+	for i := range w.hosts {
+		w.hosts[i].deaf = w.now + lookAround/2 + w.rng.Int64N(lookAround)
+	}
+}
 
 // arrive puts a lease into its host's queue.
 func (w *World) arrive(li uint32) {

@@ -23,6 +23,9 @@ type meter struct {
 	leases     int64
 	wrongEver  int64
 	dials      float64
+	unknown    int64 // hosts that gossip did not reach at the beginning of a search, over all searches
+	found      int64 // of them, those that the search found
+	longest    int   // messages of one search
 	filled     int64
 	cleared    int64
 	last       int64 // verdict, microseconds
@@ -170,6 +173,12 @@ func (w *World) report() *report.Report {
 	}
 	if len(m.taskTimes) > 0 {
 		v["task.p95"] = report.Quantile(m.taskTimes, .95)
+	}
+	if m.unknown > 0 {
+		v["found"] = percent(float64(m.found), float64(m.unknown))
+	}
+	if m.longest > 0 {
+		v["search.messages"] = float64(m.longest)
 	}
 	w.people(v)
 	r := &report.Report{Values: v, Actors: m.actors, Curves: m.curves, Notes: slices.Concat([]string{}, m.broken, m.remarks[:min(len(m.remarks), 20)]), Digest: w.digest()}

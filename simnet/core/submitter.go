@@ -47,6 +47,7 @@ type running struct {
 	want    int
 	lies    int // proofs on their way to the disk
 	strange int // leases of strangers
+	quest   quest
 	over    bool
 }
 
@@ -77,6 +78,7 @@ type submitter struct {
 	holders []tasks.NodeID
 	stuck   bool           // nobody at hand may do what is open
 	known   bool           // somebody here has proven itself
+	met     []uint32       // hosts it knew before
 	byGroup map[string]int // leases of strangers, by network origin
 }
 
@@ -345,9 +347,7 @@ func (s *submitter) usable(j *running) (n int) {
 	return n
 }
 
-func (s *submitter) fits(j *running, x *session) bool {
-	return len(j.spec.Regions) == 0 || slices.Contains(j.spec.Regions, links.Regions()[s.w.hosts[x.host].region])
-}
+func (s *submitter) fits(j *running, x *session) bool { return s.suits(j, &s.w.hosts[x.host]) }
 
 // offer publishes an offer when one is due, in the ring that match.Ring says.
 func (s *submitter) offer(j *running) {
@@ -357,7 +357,7 @@ func (s *submitter) offer(j *running) {
 	}
 	missing := j.want - s.usable(j)
 	if missing <= 0 {
-		j.since, j.skipped = 0, 0
+		j.since, j.skipped, j.quest.row = 0, 0, 0
 		j.offerAt = w.now + match.LongestGap.Microseconds()
 		return
 	}
@@ -374,7 +374,7 @@ func (s *submitter) offer(j *running) {
 	var audience []uint32
 	for i := range w.hosts {
 		h := &w.hosts[i]
-		if h.online && w.touch(h, s) && links.Ring(s.region, int(h.region)) <= ring && !s.has(uint32(i)) {
+		if h.online && w.touch(h, s) && w.hears(h, s) && links.Ring(s.region, int(h.region)) <= ring && !s.has(uint32(i)) {
 			audience = append(audience, uint32(i))
 		}
 	}
@@ -382,6 +382,7 @@ func (s *submitter) offer(j *running) {
 		j.skipped++
 		j.offerAt = w.now + 1
 	}
+	s.mayFind(j, missing)
 	const size = 700
 	w.m.sent("offers", int64(len(audience)), int64(len(audience))*size)
 	for _, i := range audience {

@@ -234,7 +234,7 @@ func (p *parser) hosts(args []string) error {
 	if h.Actor == Sybil {
 		h.Groups = 3
 	}
-	err = pairs(args[2:], "lie, after, factor, slots, region, groups, join, over", func(k, v string) (bool, error) {
+	err = pairs(args[2:], "lie, after, factor, slots, region, groups, join, over, quiet", func(k, v string) (bool, error) {
 		var err error
 		switch k {
 		case "lie":
@@ -256,6 +256,8 @@ func (p *parser) hosts(args []string) error {
 			h.Join, err = span(v)
 		case "over":
 			h.Over, err = span(v)
+		case "quiet":
+			h.Quiet, err = strconv.ParseBool(v)
 		default:
 			return false, nil
 		}

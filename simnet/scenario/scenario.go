@@ -74,6 +74,7 @@ type Hosts struct {
 	Groups int           // network addresses they share; 0: each its own
 	Join   time.Duration // when they come
 	Over   time.Duration // they come spread over this long
+	Quiet  bool          // gossip does not reach them: they hear no offers
 }
 
 // Lies reports whether the actor gives wrong results.

@@ -72,6 +72,9 @@ func (w *world) report() *report.Report {
 	if len(first) > 0 {
 		v["lease.p50"], v["lease.p99"] = report.Quantile(first, .5), report.Quantile(first, .99)
 	}
+	if share, messages, any := w.sought(); any {
+		v["found"], v["search.messages"] = share, float64(messages)
+	}
 	v["heap"] = float64(w.heap.Load()) / (1 << 20)
 	r := &report.Report{Values: v, Curves: []report.Curve{}, Notes: []string{"a wrong result of a job counts as one, whatever of it is wrong"}}
 	for _, a := range order {

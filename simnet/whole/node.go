@@ -4,12 +4,12 @@ import (
 	"context"
 	"crypto/ed25519"
 	"errors"
-	"fmt"
 	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"kith/node/search"
 	"kith/p2p"
 	"kith/p2p/dht"
 	"kith/p2p/exchange"
@@ -60,6 +60,10 @@ type node struct {
 	serving sync.WaitGroup
 	gone    bool
 	lies    atomic.Int64
+
+	book    *search.Book
+	finder  *search.Finder
+	invited atomic.Bool // was handed an offer that gossip did not bring
 }
 
 func (n *node) submitter() *submit.Driver { return n.driver.Load() }
@@ -94,6 +98,7 @@ func (n *node) build(scratch string) (err error) {
 	if err != nil {
 		return err
 	}
+	n.openSearch()
 	n.engine = sandbox.InProcess(n.w.kinds)
 	n.executor, err = execute.New(execute.Options{Engine: n.engine, Blobs: n.blobs, Kinds: n.w.kinds, Scratch: scratch, Logger: n.w.log})
 	return err
@@ -101,8 +106,10 @@ func (n *node) build(scratch string) (err error) {
 
 // start runs the drivers and listens to offers.
 func (n *node) start() error {
-	names := []string{"region-" + links.Regions()[n.region], fmt.Sprint("continent-", links.Continent(n.region)), "world"}
-	for _, name := range names {
+	for _, name := range n.areas() {
+		if n.hosts.Quiet {
+			break
+		}
 		t, err := n.gossip.Join("offers/"+name, func(_ p2p.ID, b []byte) gossip.Verdict {
 			if _, err := wire.OpenOffer(network, time.Now().UnixMilli(), b); err != nil {
 				return gossip.Ignore
@@ -113,6 +120,9 @@ func (n *node) start() error {
 			return err
 		}
 		n.topics = append(n.topics, t)
+	}
+	if err := n.answers().Serve(n.rpc); err != nil {
+		return err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	n.cancel = cancel
@@ -138,7 +148,7 @@ func (n *node) start() error {
 	n.works = work.New(work.Options{
 		Network: network, Key: n.key, Kinds: n.w.kinds, Blobs: n.blobs, Log: l, Book: book, Executor: &actor{n.executor, n},
 		Fetcher: n, Dialer: n, Capability: func() []byte { return n.capability(slots) }, Slots: slots, Logger: n.w.log,
-		Audience: func(_ tasks.DeviceClass, ring int) int { return n.topic(ring).Peers() + 1 },
+		Audience: func(_ tasks.DeviceClass, ring int) int { return n.audience(ring) + 1 },
 	})
 	n.done.Go(func() { _ = n.works.Serve(ctx) })
 	if n.hosts.Actor == scenario.Flapping {
@@ -156,7 +166,8 @@ func (n *node) startDrivers() error {
 		n.logs = append(n.logs, n.log)
 	}
 	d := submit.New(submit.Options{
-		Network: network, Key: n.key, Kinds: n.w.kinds, Blobs: n.blobs, Log: n.log, Executor: n.executor, Fetcher: n, Offers: n,
+		Searcher: seeker{n},
+		Network:  network, Key: n.key, Kinds: n.w.kinds, Blobs: n.blobs, Log: n.log, Executor: n.executor, Fetcher: n, Offers: n,
 		Addresses: n.host.Addrs, Region: func() string { return links.Regions()[n.region] }, MaxSessions: 4096, Logger: n.w.log,
 		RTT: func(id tasks.NodeID) time.Duration {
 			p, _ := n.host.Peer(p2p.ID(id))
@@ -190,7 +201,7 @@ func (n *node) capability(slots int) []byte {
 	now := time.Now().UnixMilli()
 	b, err := wire.SignCapability(network, n.key, wire.Capability{
 		Time: now, Expiry: now + 3600_000, Class: tasks.CPU, Sandbox: tasks.GradeProcess, Slots: slots, Memory: 1 << 40,
-		Region: links.Regions()[n.region], Program: "simnet",
+		Region: links.Regions()[n.region], Program: "simnet", Addresses: n.host.Addrs(),
 	})
 	if err != nil {
 		panic("BUG: " + err.Error())
@@ -204,16 +215,28 @@ func (n *node) hear(b []byte) {
 	if err != nil || o.Submitter == n.id || n.works == nil || n.gone {
 		return
 	}
-	var rtt time.Duration
+	n.works.HandleOffer(o, n.rtt(o.Submitter))
+}
+
+// rtt is how far a submitter is, as a node knows it by its last ping.
+func (n *node) rtt(id tasks.NodeID) time.Duration {
 	for _, s := range n.w.subs {
-		if s.id == o.Submitter {
-			rtt = n.w.between(n.at, s.at) * 2 // as a node knows it by its last ping
+		if s.id == id {
+			return n.w.between(n.at, s.at) * 2
 		}
 	}
-	n.works.HandleOffer(o, rtt)
+	return 0
 }
 
 func (n *node) topic(ring int) *gossip.Topic { return n.topics[min(max(ring, 0), len(n.topics)-1)] }
+
+// audience is how many nodes gossip knows that hear an offer of a ring.
+func (n *node) audience(ring int) int {
+	if n.hosts.Quiet {
+		return 0
+	}
+	return n.topic(ring).Peers()
+}
 
 // Publish implements submit.Publisher.
 func (n *node) Publish(ctx context.Context, _ tasks.DeviceClass, ring int, offer []byte) (int, error) {

@@ -57,6 +57,7 @@ type world struct {
 	began   time.Time
 	jobs    []*task
 	heap    atomic.Uint64
+	longest int // messages of one search; under mu
 	log     *slog.Logger
 }
 
@@ -220,7 +221,10 @@ func (w *world) join(ctx context.Context) error {
 		}
 	}
 	w.weigh()
-	return pause(ctx, 10*time.Second)
+	if err := pause(ctx, 10*time.Second); err != nil {
+		return err
+	}
+	return w.introduce(ctx)
 }
 
 func pause(ctx context.Context, d time.Duration) error {

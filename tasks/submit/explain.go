@@ -45,7 +45,11 @@ func (j *running) mark(now int64, done int) {
 }
 
 func (d *Driver) explain(j *running) Explanation {
-	e := Explanation{Job: j.id, Refused: map[tasks.Code]int{}, Offers: j.offers, Ring: j.ring, Reached: j.reached}
+	e := Explanation{
+		Job: j.id, Refused: map[tasks.Code]int{}, Offers: j.offers, Ring: j.ring, Reached: j.reached,
+		Searches: j.quest.count, Searching: j.quest.going,
+	}
+	e.Searched.add(&j.quest.sum)
 	if j.offerSince > 0 {
 		e.NextOffer = j.offerAt
 	}
@@ -63,6 +67,9 @@ func (d *Driver) explain(j *running) Explanation {
 		default:
 			e.Refused[r.Code]++
 		}
+	}
+	for code, n := range j.quest.sum.Refused {
+		e.Refused[code] += n
 	}
 	for code, n := range j.refused {
 		if code != tasks.NoBlockPath || apart == 0 {

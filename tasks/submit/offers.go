@@ -48,7 +48,7 @@ func (d *Driver) offer(j *running, now int64) {
 	}
 	missing := want(j) - d.usable(j)
 	if missing <= 0 {
-		j.offerSince, j.skipped = 0, 0
+		j.offerSince, j.skipped, j.quest.row = 0, 0, 0
 		j.offerAt = now + match.LongestGap.Milliseconds()
 		d.due(j.offerAt)
 		return
@@ -83,6 +83,7 @@ func (d *Driver) offer(j *running, now int64) {
 		o.Addresses = o.Addresses[:min(len(o.Addresses), wire.MaxAddresses)]
 	}
 	j.offers++
+	search := d.mayFind(j, ring, now)
 	d.work.Go(func() {
 		b, err := wire.SignOffer(d.o.Network, d.o.Key, o)
 		for err != nil && len(o.Addresses) > 0 { // over 1 KB: with fewer addresses
@@ -98,7 +99,10 @@ func (d *Driver) offer(j *running, now int64) {
 		if err != nil && d.ctx.Err() == nil {
 			d.log.Warn("Cannot publish an offer", slogJob(j.id), slogErr(err))
 		}
-		d.box.Post(func() {
+		d.box.post(func() {
+			if search && b != nil {
+				d.find(j, &o, b, time.Now().UnixMilli())
+			}
 			j.reached = reached
 			if err == nil && reached == 0 && j.skipped < match.Rings && j.offerAt != 0 { // nobody is there: no need to wait for answers
 				j.skipped++

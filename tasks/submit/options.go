@@ -25,6 +25,7 @@ type Options struct {
 	Fetcher  Fetcher
 	Depots   Depots // may be nil: workers that can be reached through a relay only are served as if they could be reached
 	Offers   Publisher
+	Searcher Searcher // may be nil: only who hears an offer is asked
 	// Addresses returns at most four addresses under which workers can dial this node, best first. It may be nil.
 	Addresses func() []string
 	// Region returns this node's country, or "". It may be nil.
@@ -102,6 +103,39 @@ type Publisher interface {
 	// Publish sends a signed offer to the topics of a device class in ring 0 (own region) or further rings. It returns
 	// how many nodes it may have reached.
 	Publish(ctx context.Context, class tasks.DeviceClass, ring int, offer []byte) (audience int, err error)
+}
+
+// Searcher finds workers that offers do not reach.
+type Searcher interface {
+	// Search looks for workers and hands the offer to those it finds. It returns when as many come as are missing, when it
+	// has gone as far as one search may, or when ctx ends.
+	Search(ctx context.Context, w Wanted) Searched
+}
+
+// Wanted is what a search is for.
+type Wanted struct {
+	Job      tasks.JobID
+	Offer    []byte // signed
+	Missing  int    // workers
+	Class    tasks.DeviceClass
+	Band     int // least grade
+	Sandbox  tasks.SandboxGrade
+	Memory   int64
+	Kinds    []string
+	Regions  []string // countries; empty: any
+	Excluded []string
+	Known    []tasks.NodeID // workers that need not be found
+}
+
+// Searched is what came of searches.
+type Searched struct {
+	Asked    int                // nodes that were asked for others
+	Messages int                // questions and answers
+	Hints    int                // nodes that the directory named
+	Found    int                // nodes that would do, by their own signed records
+	Invited  int                // of them, those that were handed the offer
+	Coming   int                // of them, those that said they come
+	Refused  map[tasks.Code]int // and why others did not
 }
 
 // Stream is one session's connection, opened by a worker. Its other end is authenticated. Close unblocks Read and Write.

@@ -37,6 +37,7 @@ type running struct {
 	skipped    int // rings nobody was in
 	offers     int
 	reached    int
+	quest      quest
 	refused    map[tasks.Code]int
 	trouble    *tasks.Reason // what this node itself lacks at present
 	finished   int64         // when it ended, 0 if that was before the last start
@@ -148,7 +149,7 @@ func (d *Driver) aside(j *running, f func(context.Context) func()) {
 		}
 		then := f(j.ctx)
 		<-d.cpu
-		d.box.Post(func() {
+		d.box.post(func() {
 			if !j.state.Phase().Over() {
 				then()
 			}
@@ -287,7 +288,7 @@ func (d *Driver) check(j *running, c job.Examine) {
 		} else if !d.digests(j.ctx, secret, &c, &ev) {
 			return
 		}
-		d.box.Post(func() {
+		d.box.post(func() {
 			delete(j.checks, key)
 			d.step(j, ev, time.Now().UnixMilli())
 		})

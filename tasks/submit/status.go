@@ -49,6 +49,11 @@ type Explanation struct {
 	Offers  int // published for this job so far
 	Ring    int // of the last offer
 	Reached int // nodes the last offer may have reached
+	// Searches counts the searches for workers that offers do not reach, Searching says that one is under way, and Searched
+	// what has come of them.
+	Searches  int
+	Searching bool
+	Searched  Searched
 	// NextOffer is when the next offer is due, in Unix milliseconds, while the job wants more workers than it has; else 0.
 	NextOffer int64
 }

@@ -124,8 +124,11 @@ const Buckets = 16
 // Bucket is the bucket of a node.
 func Bucket(node tasks.NodeID) int { return int(node[31]) % Buckets }
 
-// ProviderKey is the DHT provider key of the nodes of one device class, grade band, cell and bucket. A provider is a
-// hint until its record verifies.
+// AnyBand is the band under whose keys nodes of every grade can be found.
+const AnyBand = MaxBand + 1
+
+// ProviderKey is the DHT provider key of the nodes of one device class, grade band, cell and bucket. In place of a cell
+// may stand a wider area: a country, a continent, the world. A provider is a hint until its record verifies.
 func ProviderKey(network string, class tasks.DeviceClass, band int, cell string, bucket int) [32]byte {
 	b := appendField(make([]byte, 0, 160), "kith/provider/1")
 	b = appendField(b, network)

@@ -415,7 +415,8 @@ func (p *plan) list(d *decoder, v reflect.Value) error {
 var plans = makePlans(
 	Hello{}, Ask{}, Heartbeat{}, Commits{}, Reveals{}, Returned{}, ReceiptAck{}, Bye{}, Welcome{}, Leases{}, RevealRequest{},
 	Verdicts{}, Cancel{}, Receipts{}, NoWork{}, envelope{}, record{}, Offer{}, Capability{}, FetchToken{}, FetchRequest{},
-	FetchReply{}, DepositRequest{}, DepositReply{}, Deposit{}, Register{}, RegisterReply{}, Notice{}, signedNotice{}, tasks.Receipt{}, Bundle{},
+	FetchReply{}, DepositRequest{}, DepositReply{}, Deposit{}, Register{}, RegisterReply{}, Search{}, SearchReply{}, Invite{}, InviteReply{}, Notice{},
+	signedNotice{}, tasks.Receipt{}, Bundle{},
 )
 
 func makePlans(values ...any) map[reflect.Type]*plan {

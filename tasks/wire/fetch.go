@@ -92,7 +92,7 @@ func OpenFetchToken(network string, now int64, holder tasks.NodeID, root dag.CID
 }
 
 // Single is a message that travels alone, in a frame of its own, outside a session: FetchRequest, FetchReply,
-// DepositRequest, DepositReply, Register, RegisterReply.
+// DepositRequest, DepositReply, Register, RegisterReply, Search, SearchReply, Invite, InviteReply.
 type Single interface{ Validate(now int64) error }
 
 // maxSingle is the largest single message in bytes.

@@ -165,6 +165,20 @@ func FuzzRegisterReply(f *testing.F) {
 	fuzzSingle(f, &RegisterReply{Version: Version, Membership: []byte{1}, Time: testNow})
 }
 
+func FuzzSearch(f *testing.F) { fuzzSingle(f, sampleSearch()) }
+
+func FuzzSearchReply(f *testing.F) {
+	fuzzSingle(f, &SearchReply{Version: Version, Nodes: [][]byte{must(SignCapability(testNet, key(1), sampleCapability()))}, Ways: [][]byte{{1}}})
+}
+
+func FuzzInvite(f *testing.F) {
+	fuzzSingle(f, &Invite{Version: Version, Network: testNet, Offer: must(SignOffer(testNet, key(2), sampleOffer()))})
+}
+
+func FuzzInviteReply(f *testing.F) {
+	fuzzSingle(f, &InviteReply{Version: Version, Reason: &tasks.Reason{Code: tasks.Busy}})
+}
+
 // FuzzBlocks reads the blocks of a fetch.
 func FuzzBlocks(f *testing.F) {
 	var b bytes.Buffer

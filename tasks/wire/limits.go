@@ -15,6 +15,8 @@ const (
 	ProtocolSubmit       = "/kith/submit/1"
 	ProtocolFetch        = "/kith/fetch-artifact/1"
 	ProtocolDeposit      = "/kith/deposit/1"
+	ProtocolSearch       = "/kith/search/1"
+	ProtocolInvite       = "/kith/invite/1"
 	ProtocolRevoke       = "/kith/revoke/1"
 )
 

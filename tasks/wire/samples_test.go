@@ -130,6 +130,13 @@ func sampleDeposit() Deposit {
 	return Deposit{Depot: id(key(5)), Root: dag.Sum(dag.DagCBOR, dag.SHA256, []byte("sealed")), Bytes: 5 << 20, Time: testNow, Until: testNow + 3_600_000}
 }
 
+func sampleSearch() *Search {
+	return &Search{
+		Version: Version, Network: testNet, Class: tasks.CPU, Band: 2, Sandbox: tasks.GradeB, Memory: 1 << 30, Kinds: []string{"etl.dedup"},
+		Regions: []string{"DE", "FR"}, Excluded: []string{}, Salt: 7, Known: Filter(7, []tasks.NodeID{id(key(1)), id(key(2))}),
+	}
+}
+
 func sampleNotice() Notice {
 	return Notice{Action: Stop, Job: tasks.JobID{9}, Reason: tasks.Because(tasks.Killed, "runaway job"), Time: testNow, Expiry: testNow + 60_000, Nonce: [16]byte{1}}
 }

@@ -18,7 +18,6 @@ import (
 
 	"kith/storage/dag"
 	"kith/tasks"
-	"kith/tasks/mailbox"
 	"kith/tasks/match"
 	"kith/tasks/wire"
 )
@@ -33,7 +32,7 @@ type Driver struct {
 	self tasks.NodeID
 	log  *slog.Logger
 
-	box     *mailbox.Box[func()]
+	box     *mailbox[func()]
 	stopped chan struct{} // closed when Serve has returned
 	runs    chan *run     // for the slots
 	fetches chan struct{} // places for fetches
@@ -89,7 +88,7 @@ func New(o Options) *Driver {
 	}
 	return &Driver{
 		o: o, self: tasks.NodeID(o.Key.Public().(ed25519.PublicKey)), log: o.Logger,
-		box: mailbox.New[func()](), stopped: make(chan struct{}), runs: make(chan *run, o.Slots), fetches: make(chan struct{}, 2*o.Slots+2),
+		box: newMailbox[func()](), stopped: make(chan struct{}), runs: make(chan *run, o.Slots), fetches: make(chan struct{}, 2*o.Slots+2),
 		shared:   sharing{roots: map[dag.CID]*sharedInput{}},
 		outputs:  map[tasks.NodeID]map[tasks.LeaseID]*shownOutput{},
 		sessions: map[tasks.NodeID]*session{}, heard: map[tasks.NodeID][]tasks.Verdict{}, noWork: map[tasks.Code]*NoWork{}, users: map[tasks.JobID]*user{},
@@ -118,9 +117,9 @@ func (d *Driver) Serve(ctx context.Context) error {
 		case <-ctx.Done():
 			d.sayGoodbye()
 			return ctx.Err()
-		case <-d.box.Wake:
+		case <-d.box.wake:
 		}
-		for _, f := range d.box.Take() {
+		for _, f := range d.box.take() {
 			f()
 		}
 		d.start()
@@ -132,7 +131,7 @@ func (d *Driver) Serve(ctx context.Context) error {
 // ask runs f in the loop and returns what it returns. When ctx ends first, f may still run.
 func ask[T any](ctx context.Context, d *Driver, f func() T) (T, error) {
 	answer := make(chan T, 1)
-	d.box.Post(func() { answer <- f() })
+	d.box.post(func() { answer <- f() })
 	var none T
 	select {
 	case v := <-answer:
@@ -152,31 +151,41 @@ func (d *Driver) do(ctx context.Context, f func()) error {
 
 // HandleOffer considers an offer heard on a topic; rtt is how far its submitter is, 0 if unknown. It returns at once.
 func (d *Driver) HandleOffer(o wire.Offer, rtt time.Duration) {
-	d.box.Post(func() { d.consider(&o, rtt) })
+	d.box.post(func() { d.consider(&o, rtt, false) })
 }
 
-// consider decides whether to answer an offer.
-func (d *Driver) consider(o *wire.Offer, rtt time.Duration) {
+// Invite considers an offer that was handed to this node alone, and says why it is not answered, or nil.
+func (d *Driver) Invite(ctx context.Context, o wire.Offer, rtt time.Duration) *tasks.Reason {
+	r, err := ask(ctx, d, func() *tasks.Reason { return d.consider(&o, rtt, true) })
+	if err != nil {
+		return &tasks.Reason{Code: tasks.ShuttingDown}
+	}
+	return r
+}
+
+// consider decides whether to answer an offer, which others hear too unless it came to this node alone.
+func (d *Driver) consider(o *wire.Offer, rtt time.Duration, alone bool) *tasks.Reason {
 	now := time.Now().UnixMilli()
 	if o.Submitter == d.self || o.Expiry < now {
-		return
+		return &tasks.Reason{Code: tasks.BadMessage}
 	}
 	if s := d.sessions[o.Submitter]; s != nil {
 		s.addrs = o.Addresses
 		s.poke()
-		return
+		return nil
 	}
 	if r := d.unfit(o); r != nil {
 		d.why(*r)
-		return
+		return r
 	}
 	audience := 1
 	if d.o.Audience != nil {
 		audience = d.o.Audience(o.Class, o.Ring)
 	}
-	if !d.turnOf(o.Submitter).Keen && !match.Answers(o.Want, audience, rand.Float64()) {
-		d.why(tasks.Because(tasks.Filled, "others were to answer this offer"))
-		return
+	if !alone && !d.turnOf(o.Submitter).Keen && !match.Answers(o.Want, audience, rand.Float64()) {
+		r := tasks.Because(tasks.Filled, "others were to answer this offer")
+		d.why(r)
+		return &r
 	}
 	s := newSession(d, o.Submitter, o.Addresses)
 	s.job = o.Job
@@ -191,6 +200,7 @@ func (d *Driver) consider(o *wire.Offer, rtt time.Duration) {
 		case <-d.ctx.Done():
 		}
 	})
+	return nil
 }
 
 // unfit says why this node cannot answer an offer, or nil.
@@ -424,7 +434,7 @@ func (d *Driver) unuses(id tasks.JobID) {
 		return
 	}
 	u.timer = time.AfterFunc(warm, func() {
-		d.box.Post(func() {
+		d.box.post(func() {
 			if u.leases == 0 && d.users[id] == u {
 				delete(d.users, id)
 				d.o.Executor.Release(id)

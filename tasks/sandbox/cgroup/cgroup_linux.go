@@ -26,12 +26,10 @@ type Tree struct {
 	of     map[string]string
 	v2     map[string]bool // by controller
 	number atomic.Int64
-	io     io
 
 	mu     sync.Mutex
 	groups map[*Group]bool // that have a quota of their own
 	quota  int64           // of the whole tree, microseconds a period; 0: none
-	drives map[device]bool // that have a limit
 }
 
 // Group is a group of processes. Its methods may be called by one goroutine at a time.
@@ -87,7 +85,6 @@ func openAt(proc string, pid int) (*Tree, error) {
 			}
 		}
 	}
-	t.io.dir, t.io.together = t.openIO(proc, own, name)
 	return t, nil
 }
 
@@ -96,9 +93,6 @@ func (t *Tree) Close() error {
 	var errs []error
 	for _, dir := range t.dirs {
 		errs = append(errs, remove(dir))
-	}
-	if t.io.together {
-		errs = append(errs, remove(t.io.dir))
 	}
 	return errors.Join(errs...)
 }
@@ -121,7 +115,7 @@ func (g *Group) Add(pid int) error {
 			return err
 		}
 	}
-	return g.tree.io.add("cgroup.procs", pid)
+	return nil
 }
 
 // Host moves the calling thread alone into the group, until it moves on: processes that it starts begin their lives there.
@@ -142,7 +136,7 @@ func (g *Group) Host() error {
 			return err
 		}
 	}
-	return g.tree.io.host(syscall.Gettid())
+	return nil
 }
 
 // Set sets the limits, all of which must be positive.
@@ -341,19 +335,13 @@ func enable(dir string) error {
 		return err
 	}
 	for _, c := range needed {
-		if err := handOn(dir, has, c); err != nil {
-			return err
+		if !slices.Contains(strings.Fields(string(has)), c) {
+			if err := write(filepath.Join(dir, "cgroup.subtree_control"), "+"+c); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
-}
-
-// handOn hands a controller on to the groups below dir, unless it is among those that are.
-func handOn(dir string, has []byte, controller string) error {
-	if slices.Contains(strings.Fields(string(has)), controller) {
-		return nil
-	}
-	return write(filepath.Join(dir, "cgroup.subtree_control"), "+"+controller)
 }
 
 // sweep removes the folders of processes that are no more.
