@@ -45,7 +45,7 @@ const (
 // Tolerance is by how much numeric results of a kind may differ between machines whose floats differ. The zero Tolerance
 // allows nothing.
 type Tolerance struct {
-	Cosine      float64 // least cosine similarity of two outputs; 0: not looked at
+	Cosine      float64 // least cosine similarity of two rows of numbers; 0: not looked at
 	MaxRelative float64 // largest relative error of any value; 0: not looked at
 	Floor       float64 // a value smaller than this counts as this large, so that noise around zero is no error
 }
@@ -93,6 +93,27 @@ type Kind interface {
 // fingerprint names it and its version, so that results are compared only between machines that use the same.
 type Fingerprinter interface {
 	Fingerprint() string
+}
+
+// Numbered is a Kind with Comparison Numeric: it says what numbers stand in an output. Like Run, Numbers is only ever
+// called inside a sandbox.
+type Numbered interface {
+	// Numbers decodes one output of the phase and parameters of c. An error means that it is no such output: then it agrees
+	// with nothing but its own bytes.
+	Numbers(ctx context.Context, c *Call, output fs.FS) (Numbers, error)
+}
+
+// Numbers is an output as a comparison looks at it: Exact must be the same in both, and the rows, as many in each, must
+// agree within the kind's Tolerance one by one.
+type Numbers struct {
+	Exact [32]byte // a hash of everything else in the output, and of where its numbers stand
+	Rows  [][]float64
+}
+
+// Validated is a Kind with Comparison Schema. Like Run, Validate is only ever called inside a sandbox.
+type Validated interface {
+	// Validate returns an error unless output is one that the phase and parameters of c may have.
+	Validate(ctx context.Context, c *Call, output fs.FS) error
 }
 
 // Call is everything a running kind can see: never storage, network or clock.

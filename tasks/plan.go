@@ -23,6 +23,8 @@ type Stage struct {
 	Steps  []Step `cbor:"steps" json:"steps"`
 	Inputs []int  `cbor:"in" json:"inputs"`     // stages whose outputs the first step reads, in the order of Call.In; Source first
 	Ranges int    `cbor:"ranges" json:"ranges"` // key ranges a following reduce has; 0 if none follows
+	// Comparison is how results are compared: as the kind of the last step says. "": by their bytes.
+	Comparison Comparison `cbor:"cmp,omitempty" json:"comparison,omitempty"`
 }
 
 // ErrPlan: the ops do not make a job. The wrapped text says which op and why.
@@ -32,7 +34,8 @@ var ErrPlan = errors.New("these steps do not make a job")
 const MaxOps = 16
 
 // Plan lays the ops out as stages: neighbouring map phases share a stage, so that data stays where it is; a reduce or
-// a gather begins a new one. parts is the number of parts the input was split into.
+// a gather begins a new one, and so does what reads results that are not compared by their bytes: first one of them must
+// be agreed upon. parts is the number of parts the input was split into.
 func Plan(ops []Op, parts int, kinds Registry) ([]Stage, error) {
 	if len(ops) == 0 || len(ops) > MaxOps {
 		return nil, fmt.Errorf("%w: %d ops, want 1 to %d", ErrPlan, len(ops), MaxOps)
@@ -55,7 +58,7 @@ func Plan(ops []Op, parts int, kinds Registry) ([]Stage, error) {
 				inputs = append(inputs, s)
 			}
 			step := Step{Op: i, Kind: op.Kind, Phase: phase.Name, Params: op.Params}
-			fuse := phase.Mode == Map && len(phase.Also) == 0 && last != Source && stages[last].Mode == Map
+			fuse := phase.Mode == Map && len(phase.Also) == 0 && last != Source && stages[last].Mode == Map && stages[last].Comparison == ""
 			if fuse {
 				stages[last].Steps = append(stages[last].Steps, step)
 			} else {
@@ -67,6 +70,9 @@ func Plan(ops []Op, parts int, kinds Registry) ([]Stage, error) {
 				}
 				stages = append(stages, Stage{Index: len(stages), Mode: phase.Mode, Steps: []Step{step}, Inputs: inputs})
 				last = len(stages) - 1
+			}
+			if how := kind.Describe().Comparison; phase.Mode != Gather && (how == Numeric || how == Schema) { // a gather is this node's own work
+				stages[last].Comparison = how
 			}
 			at[phase.Name] = last
 		}

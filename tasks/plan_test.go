@@ -16,10 +16,11 @@ import (
 type shape struct {
 	name   string
 	phases []tasks.Phase
+	how    tasks.Comparison
 }
 
 func (s shape) Describe() tasks.Description {
-	return tasks.Description{Name: s.name, Phases: s.phases}
+	return tasks.Description{Name: s.name, Phases: s.phases, Comparison: s.how}
 }
 func (shape) Check(p []byte) ([]byte, error)           { return p, nil }
 func (shape) Run(context.Context, *tasks.Call) error   { return nil }
@@ -42,14 +43,15 @@ func (s shapes) Kind(name string) (tasks.Kind, error) {
 func (s shapes) Names() []string { return nil }
 
 var (
-	plain  = shape{"plain", []tasks.Phase{phase("run", tasks.Map)}}
+	plain  = shape{"plain", []tasks.Phase{phase("run", tasks.Map)}, tasks.Bitwise}
+	floats = shape{"floats", []tasks.Phase{phase("run", tasks.Map)}, tasks.Numeric}
 	global = shape{"global", []tasks.Phase{
 		phase("sign", tasks.Map), phase("agree", tasks.Reduce), phase("resolve", tasks.Gather), phase("apply", tasks.Map, "sign"),
-	}}
-	early    = shape{"early", []tasks.Phase{phase("agree", tasks.Reduce)}}
-	open     = shape{"open", []tasks.Phase{phase("sign", tasks.Map), phase("agree", tasks.Reduce)}}
-	dangling = shape{"dangling", []tasks.Phase{phase("sign", tasks.Map, "nowhere")}}
-	registry = shapes{plain, global, early, open, dangling}
+	}, tasks.Bitwise}
+	early    = shape{"early", []tasks.Phase{phase("agree", tasks.Reduce)}, tasks.Bitwise}
+	open     = shape{"open", []tasks.Phase{phase("sign", tasks.Map), phase("agree", tasks.Reduce)}, tasks.Bitwise}
+	dangling = shape{"dangling", []tasks.Phase{phase("sign", tasks.Map, "nowhere")}, tasks.Bitwise}
+	registry = shapes{plain, floats, global, early, open, dangling}
 )
 
 func TestPlan(t *testing.T) {
@@ -157,4 +159,15 @@ func TestPlanKeepsOrder(t *testing.T) {
 			t.Fatalf("steps %v, want %v", got, want)
 		}
 	})
+}
+
+// What is compared by its numbers must be agreed upon before anything is made of it: the stage ends there, and says so.
+func TestPlanComparison(t *testing.T) {
+	stages, err := tasks.Plan([]tasks.Op{plain.op(), floats.op(), plain.op(), plain.op()}, 4, registry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(stages) != 2 || len(stages[0].Steps) != 2 || stages[0].Comparison != tasks.Numeric || stages[1].Comparison != "" || !slices.Equal(stages[1].Inputs, []int{0}) {
+		t.Errorf("%+v", stages)
+	}
 }

@@ -11,6 +11,7 @@ import (
 type Actions struct {
 	Reveal  []Asked       // tell the worker to open its commit
 	Check   []Examine     // fetch one copy and compare every replica's digest with the bytes
+	Compare []CompareTask // find which outputs agree, then step Compared
 	Decide  []Decision    // store the accepted output, make a Verdicts event durable, then step it
 	Cancel  []Asked       // tell the worker to stop
 	Settle  []Outcome     // tell the worker how its replica ended

@@ -5,7 +5,7 @@ import "math/bits"
 // most votes one task can have: every one is an execution that the policy counts.
 const maxVotes = 64
 
-// ballot is a task's good replicas, by their place in the task, and the largest set of them (of bits) that have one root
+// ballot is a task's good replicas, by their place in the task, and the largest set of them (of bits) that agree
 // and are independent of one another.
 type ballot struct {
 	at   [maxVotes]uint16
@@ -49,6 +49,16 @@ func (s *State) count(t *task) (b ballot) {
 			b.best = set
 		}
 	}
+	return b
+}
+
+// countOf is the ballot of some good replicas that agree.
+func (s *State) countOf(t *task, agreed []int) (b ballot) {
+	for _, i := range agreed[:min(len(agreed), maxVotes)] {
+		b.at[b.n] = uint16(i)
+		b.n++
+	}
+	b.best = s.apart(t, &b, 1<<b.n-1, 0)
 	return b
 }
 

@@ -137,10 +137,10 @@ func (s *State) checkTask(ref Ref, t *task, fresh bool, seq uint32) error {
 				voices[r.worker] = true
 			}
 		}
-		if wants := s.wants(t); (wants > 0) != (t.seq != 0) || t.seq != 0 && seq != t.seq {
+		if wants := s.wants(ref, t); (wants > 0) != (t.seq != 0) || t.seq != 0 && seq != t.seq {
 			return bad("wants %d more, place in the queue %d of %d", wants, t.seq, seq)
 		}
-		if active == 0 && s.wants(t) == 0 && t.late == 0 && !s.ending {
+		if active == 0 && s.wants(ref, t) == 0 && t.late == 0 && !t.comparing && !s.ending {
 			return bad("nobody works on it and nobody may: %s", s.describe(t))
 		}
 	case done:

@@ -202,11 +202,12 @@ func (s *State) Resume(now int64, a *Actions) {
 	s.issue(s.tree.Pending(), nil, a)
 }
 
-// Retry asks again for the gathers, compositions and merges that failed.
-func (s *State) Retry(a *Actions) {
+// Retry asks again for the gathers, compositions, merges and comparisons that failed.
+func (s *State) Retry(now int64, a *Actions) {
 	if s.phase != Running || s.ending {
 		return
 	}
+	s.recompare(now, a)
 	for i := range s.stages {
 		if s.stages[i].Mode != tasks.Map {
 			s.openStage(i, a)

@@ -138,12 +138,15 @@ type (
 	}
 )
 
-// Place is where a worker is: replicas count together only if their workers differ in both fields. An empty field is not
+// Place is where a worker is: replicas count together only if their workers differ in Group and Account. An empty field is not
 // known and demands nothing.
 type Place struct {
 	_       struct{} `cbor:",toarray"`
 	Group   string   // network origin
 	Account string   // whose it is
+	// Floats names the equivalence class of its floats for each kind that has one (see Floats). Within one, numeric results
+	// must be the same bytes.
+	Floats string
 }
 
 // near reports whether two places do not count as independent.
@@ -181,7 +184,7 @@ type Settled struct {
 	Outcome    tasks.Outcome
 	WallMillis int64
 	CPUMillis  int64
-	Root       dag.CID `cbor:"-"` // of its own result
+	Root       dag.CID `cbor:"-"` // of its own result, or of one that agrees with it: equal means agreed
 }
 
 // The events that are not logged, because they come again by themselves after a restart.
@@ -216,6 +219,14 @@ type (
 		Root      dag.CID
 		Good, Bad []tasks.LeaseID
 		Missing   bool
+	}
+	// Compared answers Actions.Compare: which pairs agree. Failed means that this node could not find out, for a reason
+	// of its own; Retry asks again.
+	Compared struct {
+		Task   Ref
+		Pairs  [][2]dag.CID
+		Agree  []bool
+		Failed bool
 	}
 	// SessionUp and SessionDown say whether a worker can be talked to.
 	SessionUp   struct{ Worker tasks.NodeID }
@@ -263,6 +274,7 @@ func (Heartbeat) tag() uint64     { return notLogged }
 func (Committed) tag() uint64     { return notLogged }
 func (Revealed) tag() uint64      { return notLogged }
 func (Checked) tag() uint64       { return notLogged }
+func (Compared) tag() uint64      { return notLogged }
 func (SessionUp) tag() uint64     { return notLogged }
 func (SessionDown) tag() uint64   { return notLogged }
 func (Forgotten) tag() uint64     { return notLogged }

@@ -44,6 +44,9 @@ type sim struct {
 	outs    map[tasks.LeaseID]dag.CID // what each lease's worker computes
 	asked   []Asked
 	checks  []Examine
+	compare []CompareTask
+	base    map[dag.CID]dag.CID // what results that differ in the last bits have in common
+	classes int                 // of machines whose results differ in the last bits; 0: results are compared by their bytes
 	decide  []Decision
 	compose []Compose
 	gather  []GatherStage
@@ -112,13 +115,14 @@ func (m *sim) do(f func(*Actions)) {
 	}
 	m.asked = append(m.asked, a.Reveal...)
 	m.checks = append(m.checks, a.Check...)
+	m.compare = append(m.compare, a.Compare...)
 	m.decide = append(m.decide, a.Decide...)
 	m.compose = append(m.compose, a.Compose...)
 	m.gather = append(m.gather, a.Gather...)
 	for _, x := range a.Merge {
 		all := ""
 		for _, in := range x.Inputs {
-			all += in.String()
+			all += m.bare(in)[0].String()
 		}
 		m.merge = append(m.merge, MergedWant{x.Level, x.Index, root(all)})
 	}
@@ -140,13 +144,50 @@ func (m *sim) out(ref Ref, w int) dag.CID {
 	if w == m.liar {
 		return root(fmt.Sprintf("wrong %s", ref))
 	}
-	return root(fmt.Sprintf("output %s of %v", ref, m.s.Inputs(ref)))
+	right := root(fmt.Sprintf("output %s of %v", ref, m.bare(m.s.Inputs(ref)...)))
+	if m.classes == 0 || m.s.Stage(ref.Stage).Comparison == "" {
+		return right
+	}
+	out := root(fmt.Sprint(right, w%m.classes))
+	m.base[out] = right
+	return out
+}
+
+// bare is a list of roots without what the machines they were made on did to them.
+func (m *sim) bare(roots ...dag.CID) []dag.CID {
+	list := make([]dag.CID, len(roots))
+	for i, r := range roots {
+		if list[i] = r; m.base[r].Defined() {
+			list[i] = m.base[r]
+		}
+	}
+	return list
+}
+
+// place is where a worker is: somewhere, on a machine of some class.
+func (m *sim) place(w int) Place {
+	if m.classes == 0 {
+		return Place{}
+	}
+	return Place{Floats: Floats([]string{"y:other", fmt.Sprint("x:", w%m.classes)})}
+}
+
+func (m *sim) comparing(c CompareTask, failed bool) {
+	ev := Compared{Task: c.Task, Pairs: c.Pairs, Failed: failed}
+	for _, pair := range c.Pairs {
+		a, b := m.base[pair[0]], m.base[pair[1]]
+		ev.Agree = append(ev.Agree, !failed && a.Defined() && a == b)
+	}
+	m.step(ev)
 }
 
 func (m *sim) grant(w int) bool {
-	ref, ok := m.s.Pick(node(w), Place{})
+	ref, ok := m.s.Pick(node(w), m.place(w))
 	if !ok {
 		return false
+	}
+	if at := m.place(w); m.s.Place(node(w)) != at {
+		m.step(&Placed{Worker: node(w), Place: at})
 	}
 	try := m.s.Attempt(ref)
 	l := tasks.NewLeaseID(m.s.job.ID, m.s.TaskID(ref), try, node(w), 1, m.now+60_000)
@@ -206,13 +247,13 @@ func (m *sim) check(c Examine) {
 }
 
 func (m *sim) composed(c Compose) {
-	m.step(Composed{Task: c.Task, ID: tasks.TaskID{byte(c.Task.Stage), byte(c.Task.Index)}, Inputs: []dag.CID{root(fmt.Sprint("in", c.Task, c.From))}})
+	m.step(Composed{Task: c.Task, ID: tasks.TaskID{byte(c.Task.Stage), byte(c.Task.Index)}, Inputs: []dag.CID{root(fmt.Sprint("in", c.Task, m.bare(c.From...)))}})
 }
 
 func (m *sim) gathered(g GatherStage) {
 	roots := make([]dag.CID, m.s.Parts())
 	for i := range roots {
-		roots[i] = root(fmt.Sprint("gathered", i, g.Inputs))
+		roots[i] = root(fmt.Sprint("gathered", i, m.bare(g.Inputs...)))
 	}
 	half := len(roots) / 2
 	m.step(&Gathered{Stage: g.Stage, From: half, Roots: roots[half:]})
@@ -233,7 +274,12 @@ func (m *sim) merged(w MergedWant) {
 // play does one random thing: sometimes it answers, sometimes twice, sometimes never.
 func (m *sim) play() {
 	w := rapid.IntRange(0, m.workers-1).Draw(m.t, "worker")
-	switch rapid.IntRange(0, 16).Draw(m.t, "what") {
+	switch rapid.IntRange(0, 17).Draw(m.t, "what") {
+	case 17:
+		if c, ok := pick(m, m.compare); ok {
+			m.comparing(c, rapid.IntRange(0, 4).Draw(m.t, "fails") == 0)
+			m.do(func(a *Actions) { m.s.Retry(m.now, a) })
+		}
 	case 0, 1, 2:
 		m.grant(w)
 	case 3, 4, 5:
@@ -311,6 +357,9 @@ func (m *sim) settle() {
 		for _, c := range taken(&m.checks) {
 			m.check(c)
 		}
+		for _, c := range taken(&m.compare) {
+			m.comparing(c, false)
+		}
 		for _, d := range taken(&m.decide) {
 			m.verdict(d)
 		}
@@ -345,11 +394,21 @@ func newSim(t *rapid.T, sens tasks.Sensitivity, parts, workers, k, n, liar int) 
 }
 
 func newSimAs(t *rapid.T, how tasks.Replication, sens tasks.Sensitivity, parts, workers, k, n, liar int) *sim {
-	m := &sim{t: t, now: 1_000_000, workers: workers, liar: liar, granted: map[tasks.NodeID]map[tasks.LeaseID]Ref{}, merges: map[string]int{}, outs: map[tasks.LeaseID]dag.CID{}}
+	return newSimOf(t, 0, how, sens, parts, workers, k, n, liar)
+}
+
+func newSimOf(t *rapid.T, classes int, how tasks.Replication, sens tasks.Sensitivity, parts, workers, k, n, liar int) *sim {
+	m := &sim{t: t, classes: classes, base: map[dag.CID]dag.CID{}, now: 1_000_000, workers: workers, liar: liar, granted: map[tasks.NodeID]map[tasks.LeaseID]Ref{}, merges: map[string]int{}, outs: map[tasks.LeaseID]dag.CID{}}
 	first := &Accepted{Job: tasks.Job{ID: tasks.JobID{1}, Spec: tasks.Spec{Policy: tasks.Policy{K: k, N: n, Replication: how}, Sensitivity: sens}}, Secret: [32]byte{2}}
 	m.log = append(m.log, logged{m.now, first})
 	m.s = New(first)
-	m.step(&Planned{Stages: pipeline(3), Parts: parts, Input: true})
+	stages := pipeline(3)
+	for i := range stages {
+		if classes > 0 && stages[i].Mode != tasks.Gather {
+			stages[i].Comparison = tasks.Numeric
+		}
+	}
+	m.step(&Planned{Stages: stages, Parts: parts, Input: true})
 	roots := make([]dag.CID, parts)
 	for i := range roots {
 		roots[i] = root(fmt.Sprint("part", i))
@@ -402,7 +461,7 @@ func anyOrder(t *rapid.T) {
 		liar = rapid.IntRange(-1, workers-1).Draw(t, "liar")
 	}
 	sens := rapid.SampledFrom([]tasks.Sensitivity{tasks.Public, tasks.Approved}).Draw(t, "sensitivity")
-	m := newSim(t, sens, parts, workers, k, 16, liar)
+	m := newSimOf(t, rapid.IntRange(0, 2).Draw(t, "classes"), tasks.Fixed, sens, parts, workers, k, 16, liar)
 	for range rapid.IntRange(0, 150).Draw(t, "steps") {
 		m.play()
 		if m.end != nil {
@@ -422,7 +481,7 @@ func anyOrder(t *rapid.T) {
 	equal(t, m.s, back)
 	if rapid.Bool().Draw(t, "restart") {
 		m.s, m.checker = back, Checker{}
-		m.asked, m.checks, m.decide, m.compose, m.gather, m.merge = nil, nil, nil, nil, nil, nil
+		m.asked, m.checks, m.compare, m.decide, m.compose, m.gather, m.merge = nil, nil, nil, nil, nil, nil, nil
 		m.do(func(a *Actions) { m.s.Resume(m.now, a) })
 	}
 	m.settle()
@@ -436,7 +495,7 @@ func anyOrder(t *rapid.T) {
 	}
 	calm := newSim(t, sens, parts, workers, 1, 1, -1)
 	calm.settle()
-	if want := calm.end.(*Done).Root; done.Root != want {
+	if want := calm.end.(*Done).Root; m.bare(done.Root)[0] != want {
 		t.Fatalf("result %s, undisturbed %s", done.Root, want)
 	}
 	m.step(done)

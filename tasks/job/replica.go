@@ -1,6 +1,8 @@
 package job
 
 import (
+	"slices"
+
 	"kith/storage/dag"
 	"kith/tasks"
 	"kith/tasks/verify"
@@ -58,7 +60,7 @@ func (s *State) requeue(ref Ref, t *task) {
 	if !t.phase.active() || t.fresh {
 		return
 	}
-	if s.wants(t) == 0 {
+	if s.wants(ref, t) == 0 {
 		t.seq = 0
 		return
 	}
@@ -68,12 +70,11 @@ func (s *State) requeue(ref Ref, t *task) {
 }
 
 // wants returns how many more replicas an open task should be granted now.
-func (s *State) wants(t *task) int {
+func (s *State) wants(ref Ref, t *task) int {
 	if !t.phase.active() || t.late > 0 {
 		return 0
 	}
-	b := s.count(t)
-	most := b.votes()
+	most := s.hopeful(ref, t)
 	coming, used := 0, 0
 	for i := range t.reps {
 		r := &t.reps[i]
@@ -84,12 +85,16 @@ func (s *State) wants(t *task) int {
 			used++
 		}
 	}
-	// With a quorum for one root and no verdict, as many speak for another: one more must decide.
-	return max(0, min(max(s.need(t)-most, 1)-coming, s.n()-used))
+	// With a quorum for one root and no verdict, as many speak for another: one more must decide, unless a comparison does.
+	least := 1
+	if t.comparing {
+		least = 0
+	}
+	return max(0, min(max(s.need(t)-most, least)-coming, s.n()-used))
 }
 
-// agreed asks package verify whether the task's replicas make a verdict.
-func (s *State) agreed(t *task, need int) (dag.CID, bool) {
+// agreed asks package verify whether the task's replicas make a verdict, or would with a comparison.
+func (s *State) agreed(ref Ref, t *task, need int) verify.Decision {
 	if !s.vouched(t, need) {
 		need = s.k()
 	}
@@ -98,14 +103,7 @@ func (s *State) agreed(t *task, need int) (dag.CID, bool) {
 		p.Lead = lead
 	}
 	var room [4]verify.Replica
-	list := room[:0]
-	for i := range t.reps {
-		r := &t.reps[i]
-		p := &s.places[r.place]
-		list = append(list, verify.Replica{Lease: r.lease, Worker: s.workers[r.worker].id, Group: p.Group, Account: p.Account, State: r.state.verify(), Root: r.root})
-	}
-	d := verify.Decide(p, tasks.Bitwise, list, nil)
-	return d.Root, d.Action == verify.Accept
+	return verify.Decide(p, s.how(ref.Stage), s.replicas(ref, t, room[:0]), t.agree)
 }
 
 func (s repState) verify() verify.State {
@@ -278,19 +276,21 @@ func (s *State) advance(ref Ref, t *task, now int64, a *Actions) {
 			unchecked++
 		}
 	}
-	b := s.count(t)
-	most, need := b.votes(), s.need(t)
+	most, need := s.hopeful(ref, t), s.need(t)
 	if waiting+unchecked == 0 && most >= need {
-		if root, ok := s.agreed(t, need); ok {
-			s.decide(ref, t, root, a)
+		switch d := s.agreed(ref, t, need); d.Action {
+		case verify.Accept:
+			s.decide(ref, t, &d, a)
 			return
+		case verify.Compare:
+			s.askCompare(ref, t, d.Pairs, a)
 		}
 	}
 	switch {
 	case waiting > 0:
 	case unchecked > 0:
 		s.askCheck(ref, t, a)
-	case have > 0 && (have >= need-most || live+away == 0 && s.wants(t) == 0):
+	case have > 0 && (have >= need-most || live+away == 0 && s.wants(ref, t) == 0):
 		// Enough have committed. Whoever has not must not be able to any more before the first root is named.
 		for i := range t.reps {
 			r := &t.reps[i]
@@ -308,10 +308,10 @@ func (s *State) advance(ref Ref, t *task, now int64, a *Actions) {
 				s.clock(ref, r, now+DeliveryMillis)
 			}
 		}
-	case have+live+away == 0 && t.late == 0 && s.wants(t) == 0:
+	case have+live+away == 0 && t.late == 0 && !t.comparing && s.wants(ref, t) == 0:
 		s.fail(s.stuck(ref, t), a)
 	}
-	if int(t.tries) >= s.maxTries() && live+have+waiting+unchecked+away == 0 {
+	if int(t.tries) >= s.maxTries() && !t.comparing && live+have+waiting+unchecked+away == 0 {
 		s.fail(tasks.Because(tasks.TooFewNodes, "task %s was given out %d times and not finished", ref, t.tries), a)
 	}
 	s.requeue(ref, t)
@@ -366,24 +366,40 @@ func (s *State) askCheck(ref Ref, t *task, a *Actions) {
 }
 
 // decide asks for the verdict to be made durable.
-func (s *State) decide(ref Ref, t *task, root dag.CID, a *Actions) {
+func (s *State) decide(ref Ref, t *task, v *verify.Decision, a *Actions) {
+	root := v.Root
+	for _, i := range v.Winners {
+		if t.root.Defined() && t.reps[i].root == t.root {
+			root = t.root // an audit confirmed what is built upon already
+		}
+	}
+	counts := s.countOf(t, v.Winners)
+	var losers []dag.CID
+	for _, i := range v.Losers {
+		losers = append(losers, t.reps[i].root)
+	}
 	if t.phase, t.seq = deciding, 0; t.root.Defined() {
 		t.phase = judging
 	}
 	d := Decision{Task: ref, Root: root, Round: s.round, Replicas: make([]Settled, 0, len(t.reps))}
 	d.Turns = t.root.Defined() && t.root != root
-	b, counted := s.count(t), 0
+	counted := 0
 	for i := range t.reps {
 		r := &t.reps[i]
-		o := r.state.outcome()
+		o, party := r.state.outcome(), r.root
 		switch {
 		case r.state == granted: // cannot be: they were cancelled before the reveal
 			o = tasks.Cancelled
-		case r.state == good && r.root == root:
-			o = tasks.Accepted
-			d.Bytes = r.bytes
+		case r.state == good && slices.Contains(v.Winners, i):
+			o, party = tasks.Accepted, root
+			if r.root == root {
+				d.Bytes = r.bytes
+			}
 		case r.state == good:
 			o = tasks.Outvoted
+			if len(losers) > 1 {
+				party = t.party(r.root, losers)
+			}
 		case r.state.again():
 			continue
 		}
@@ -392,9 +408,9 @@ func (s *State) decide(ref Ref, t *task, root dag.CID, a *Actions) {
 		}
 		d.Replicas = append(d.Replicas, Settled{Worker: s.workers[r.worker].id, Lease: r.lease, Outcome: o, WallMillis: r.wall, CPUMillis: r.cpu})
 		if s.adaptive() {
-			d.Replicas[len(d.Replicas)-1].Root = r.root
+			d.Replicas[len(d.Replicas)-1].Root = party
 		}
-		if b.counts(i) { // the replicas that count come first: their workers are the voters
+		if counts.counts(i) { // the replicas that count come first: their workers are the voters
 			last := len(d.Replicas) - 1
 			d.Replicas[counted], d.Replicas[last] = d.Replicas[last], d.Replicas[counted]
 			counted++

@@ -7,6 +7,7 @@ import (
 	"kith/storage/dag"
 	"kith/tasks"
 	"kith/tasks/merge"
+	"kith/tasks/verify"
 )
 
 // Phase is where a job stands.
@@ -31,34 +32,35 @@ func (p Phase) Over() bool { return p >= Finished }
 // State is a job at one moment. It is not safe for concurrent use. Make one with New or Restore, change it only with
 // Step.
 type State struct {
-	job     tasks.Job
-	secret  [32]byte
-	phase   Phase
-	reason  tasks.Reason
-	result  dag.CID
-	stages  []stage
-	nparts  int
-	hasIn   bool      // the parts have roots
-	parts   []dag.CID // of the input, when hasIn
-	loaded  int       // parts whose root has come
-	tree    *merge.Tree
-	merging map[spot]bool // merges the driver is at
-	merges  int           // done, that joined something
-	workers []worker
-	places  []Place          // every place a worker has been at; the first is the unknown one
-	placeAt map[Place]uint32 // made when it is first needed
-	byID    map[tasks.NodeID]uint32
-	used    int                   // workers that have had a lease
-	leases  map[tasks.LeaseID]Ref // replicas that may still send something
-	fresh   fifo                  // open tasks nobody has had yet
-	partial queue                 // open tasks that want more replicas
-	timers  timers
-	checked int64 // when stragglers were last looked for, Unix milliseconds
-	ending  bool  // Finish or End was asked for and has not come back
-	round   int   // how often accepted work was taken back
-	remerge bool  // the merge tree holds what was
-	late    []Ref // audits that wait for their time
-	mixed   int64 // grants so far, plus one, when State.fresh was last mixed
+	job        tasks.Job
+	secret     [32]byte
+	phase      Phase
+	reason     tasks.Reason
+	result     dag.CID
+	stages     []stage
+	nparts     int
+	hasIn      bool      // the parts have roots
+	parts      []dag.CID // of the input, when hasIn
+	loaded     int       // parts whose root has come
+	tree       *merge.Tree
+	merging    map[spot]bool // merges the driver is at
+	merges     int           // done, that joined something
+	workers    []worker
+	places     []Place          // every place a worker has been at; the first is the unknown one
+	placeAt    map[Place]uint32 // made when it is first needed
+	byID       map[tasks.NodeID]uint32
+	used       int                   // workers that have had a lease
+	leases     map[tasks.LeaseID]Ref // replicas that may still send something
+	fresh      fifo                  // open tasks nobody has had yet
+	partial    queue                 // open tasks that want more replicas
+	timers     timers
+	checked    int64 // when stragglers were last looked for, Unix milliseconds
+	ending     bool  // Finish or End was asked for and has not come back
+	round      int   // how often accepted work was taken back
+	remerge    bool  // the merge tree holds what was
+	late       []Ref // audits that wait for their time
+	uncompared []Ref // tasks whose comparison failed: see Retry
+	mixed      int64 // grants so far, plus one, when State.fresh was last mixed
 	// Counts that only grow, kept over a restart as far as the log knows them.
 	granted  int64
 	verdicts int64
@@ -110,7 +112,9 @@ type task struct {
 	id        tasks.TaskID // then too
 	root      dag.CID
 	bytes     int64
-	late      int64 // of an audit: the count of grants from which on it is offered
+	known     map[[2]dag.CID]verify.Agreement // of outputs that are not the same bytes
+	comparing bool                            // Compare was asked for
+	late      int64                           // of an audit: the count of grants from which on it is offered
 }
 
 // repState is where a replica stands.

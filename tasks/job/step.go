@@ -48,6 +48,8 @@ func (s *State) Step(ev Event, now int64, a *Actions) {
 		s.reveal(ev, now, a)
 	case Checked:
 		s.check(&ev, now, a)
+	case Compared:
+		s.compared(&ev, now, a)
 	case *Returned:
 		s.giveBack(ev, now, a)
 	case Forgotten:
@@ -129,7 +131,7 @@ func (s *State) fail(r tasks.Reason, a *Actions) {
 // forget drops what a job that is over needs no more.
 func (s *State) forget() {
 	s.leases = map[tasks.LeaseID]Ref{}
-	s.fresh, s.partial, s.timers, s.parts, s.tree, s.late = fifo{}, queue{}, nil, nil, nil, nil
+	s.fresh, s.partial, s.timers, s.parts, s.tree, s.late, s.uncompared = fifo{}, queue{}, nil, nil, nil, nil, nil
 	for i := range s.stages {
 		st := &s.stages[i]
 		st.tasks, st.voters, st.outputs, st.open, st.trials = nil, nil, nil, 0, 0

@@ -12,6 +12,7 @@ import (
 	"kith/tasks/kinds/etl/hash"
 	"kith/tasks/kinds/etl/jsonl"
 	"kith/tasks/kinds/etl/lang"
+	"kith/tasks/kinds/etl/vector"
 	"kith/tasks/kinds/testkind"
 	"kith/tasks/kinds/wasm"
 )
@@ -25,6 +26,7 @@ func All() tasks.Registry {
 		hash.Kind{},
 		jsonl.Kind{},
 		lang.Kind{},
+		vector.Kind{},
 		wasm.New(),
 	}
 	list = append(list, testkind.All()...)

@@ -15,7 +15,7 @@ func TestAll(t *testing.T) {
 	if !slices.IsSorted(names) || len(slices.Compact(slices.Clone(names))) != len(names) {
 		t.Errorf("names are not sorted or not unique: %q", names)
 	}
-	for _, want := range []string{"etl.chunk", "etl.dedup", "etl.hash", "etl.jsonl", "etl.lang", "etl.zstd", "test.noop", "wasm"} {
+	for _, want := range []string{"etl.chunk", "etl.dedup", "etl.hash", "etl.jsonl", "etl.lang", "etl.vector", "etl.zstd", "test.noop", "wasm"} {
 		if !slices.Contains(names, want) {
 			t.Errorf("%s is missing", want)
 		}

@@ -22,7 +22,7 @@ type Caps struct {
 	Memory int64   // bytes
 	IO     int64   // bytes read from and written to disks, each second
 	// Halt stops the tasks of leases (OpRun) where they are, at once, until it is false again. They keep their memory, and
-	// their clock stands still. Work for this machine's own jobs (OpMerge, OpSplit) goes on.
+	// their clock stands still. Work for this machine's own jobs (OpMerge, OpSplit, OpCompare) goes on.
 	Halt bool
 }
 

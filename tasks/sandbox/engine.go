@@ -64,7 +64,9 @@ type Op string
 const (
 	OpRun   Op = "run"   // the steps of Work, one after another
 	OpMerge Op = "merge" // Kind.Merge of the last step over all inputs
-	OpSplit Op = "split" // input listing → parts (see package tasks/execute)
+	// OpCompare says which of the inputs, outputs of the last step, agree as its kind demands (AgreementFile).
+	OpCompare Op = "compare"
+	OpSplit   Op = "split" // input listing → parts (see package tasks/execute)
 )
 
 // Work is one thing to run.

@@ -59,7 +59,7 @@ func tryPerform(ctx context.Context, kinds tasks.Registry, w *Work, log func(str
 		return report{}, err
 	}
 	steps := w.Steps
-	if w.Op == OpMerge && len(steps) > 0 {
+	if (w.Op == OpMerge || w.Op == OpCompare) && len(steps) > 0 {
 		steps = steps[len(steps)-1:]
 	}
 	if w.Op == OpSplit {
@@ -114,9 +114,12 @@ func performStep(ctx context.Context, kinds tasks.Registry, op Op, s *tasks.Step
 	if err != nil {
 		return err
 	}
-	if op == OpMerge {
+	switch op {
+	case OpMerge:
 		err = kind.Merge(ctx, c)
-	} else {
+	case OpCompare:
+		err = compare(ctx, kind, c)
+	default:
 		err = kind.Run(ctx, c)
 	}
 	if err != nil {

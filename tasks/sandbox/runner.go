@@ -132,7 +132,7 @@ func checkWork(kinds tasks.Registry, w *Work) (reusable bool, err error) {
 		return true, nil
 	case opProbe, opExact:
 		return true, nil
-	case OpRun, OpMerge:
+	case OpRun, OpMerge, OpCompare:
 	default:
 		return false, fmt.Errorf("sandbox: unknown operation %.20q", w.Op)
 	}

@@ -70,15 +70,12 @@ const dropRetry = 50 * time.Millisecond
 
 func adaptive(j *running) bool { return j.state.Job().Spec.Policy.Replication == tasks.Adaptive }
 
-// what names the work of a stage, as trust is earned by it.
-func (j *running) what(stage int) string { return strings.Join(j.plan[stage].kinds, "+") }
-
 // alone reports whether a worker's result of a task may be accepted alone, and how seldom it is audited.
 func (d *Driver) alone(j *running, s *session, ref job.Ref, now int64) (oneIn int, ok bool) {
 	if !adaptive(j) || !j.state.Alone(ref) {
 		return 0, false
 	}
-	return d.trust.Sole(s.peer.id, j.what(ref.Stage), now)
+	return d.trust.Sole(s.peer.id, d.what(j, ref.Stage, s.peer.id), now)
 }
 
 func (d *Driver) grantSole(j *running, at *seat, g job.Grant, oneIn int, now int64) {
@@ -186,14 +183,13 @@ func (d *Driver) judge(j *running, item *job.Decision, known []tasks.LeaseID, no
 		if r.Outcome != tasks.Accepted && r.Outcome != tasks.Outvoted {
 			continue
 		}
-		v := trust.Vote{Node: r.Worker, Root: r.Root, Won: r.Outcome == tasks.Accepted, Told: slices.Contains(known, r.Lease)}
+		v := trust.Vote{Node: r.Worker, What: d.what(j, item.Task.Stage, r.Worker), Root: r.Root, Won: r.Outcome == tasks.Accepted, Told: slices.Contains(known, r.Lease)}
 		if p := d.peers[r.Worker]; p != nil {
 			v.Group = p.group
 		}
 		votes = append(votes, v)
 	}
-	d.prepare(j)
-	lied, cleared := d.trust.Verdict(j.state.TaskID(item.Task), j.what(item.Task.Stage), votes, now)
+	lied, cleared := d.trust.Verdict(j.state.TaskID(item.Task), strings.Join(j.plan[item.Task.Stage].kinds, "+"), votes, now)
 	if d.noteAt == 0 {
 		d.noteAt = now + trustGap.Milliseconds()
 		d.due(d.noteAt)

@@ -76,7 +76,7 @@ func (d *Driver) deal(j *running, now int64) bool {
 	for ask := 0; len(t.nodes) > 0 && given < most && full == d.full(j); {
 		ask %= len(t.nodes)
 		s := t.seats[ask].s
-		ref, ok := j.state.Pick(s.peer.id, s.peer.place())
+		ref, ok := j.state.Pick(s.peer.id, d.placeOf(j, s.peer))
 		if !ok {
 			d.rise(j, ask)
 			continue
@@ -199,7 +199,7 @@ func (d *Driver) need(j *running, ref job.Ref) *match.Need {
 func (d *Driver) give(j *running, i int, ref job.Ref, now int64) bool {
 	t := &d.table
 	s := t.seats[i].s
-	if at := s.peer.place(); j.state.Place(s.peer.id) != at {
+	if j.state.Place(s.peer.id) != d.placeOf(j, s.peer) {
 		d.place(j, s.peer, now)
 	}
 	lease, err := d.lease(j, s, ref, now)
@@ -253,7 +253,7 @@ func (j *running) sealed() bool { return !isPublic(j.state.Job().Spec.Sensitivit
 
 // place tells a job where a worker is, before its next lease.
 func (d *Driver) place(j *running, p *peer, now int64) {
-	ev := &job.Placed{Worker: p.id, Place: p.place()}
+	ev := &job.Placed{Worker: p.id, Place: d.placeOf(j, p)}
 	d.append(j.id, ev, nil)
 	d.step(j, ev, now)
 }

@@ -177,7 +177,7 @@ func (d *Driver) tick() {
 		d.offer(j, now)
 		if j.retryAt != 0 && j.retryAt <= now {
 			j.retryAt = 0
-			d.act(j, func(a *job.Actions) { j.state.Retry(a) }, now)
+			d.act(j, func(a *job.Actions) { j.state.Retry(now, a) }, now)
 		}
 		if at, ok := j.state.NextTick(); ok {
 			d.due(at)

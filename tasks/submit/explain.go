@@ -112,7 +112,7 @@ func (d *Driver) explainDiversity(j *running, usable []*peer, e *Explanation) {
 		}
 		fresh, near, over := 0, 0, 0
 		for _, p := range usable {
-			switch bar := j.state.Bar(p.id, p.place(), w.First); {
+			switch bar := j.state.Bar(p.id, d.placeOf(j, p), w.First); {
 			case bar == tasks.TooFewNodes:
 			case full && !j.state.Knows(p.id):
 				over++

@@ -124,6 +124,9 @@ func (d *Driver) prepare(j *running) {
 			p.needs = stronger(p.needs, desc.Needs)
 			p.limits = larger(p.limits, desc.Limits)
 		}
+		if st.Comparison == tasks.Numeric && len(st.Steps) > 0 {
+			p.floats = st.Steps[len(st.Steps)-1].Kind
+		}
 		p.limits = override(scale(p.limits, spec.PartBytes), spec.Limits)
 		life := max(defaultLife.Milliseconds(), 2*p.limits.WallMillis) + defaultLife.Milliseconds()
 		p.life = min(life, wire.MaxLeaseTime.Milliseconds())

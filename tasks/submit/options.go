@@ -71,6 +71,8 @@ type Executor interface {
 	Digest(ctx context.Context, salts [][32]byte, root dag.CID, blocks []storage.Block) ([][32]byte, error)
 	Gather(ctx context.Context, job tasks.Job, stage tasks.Stage, parts int, inputs []dag.CID) ([]dag.CID, error)
 	Merge(ctx context.Context, job tasks.Job, step tasks.Step, inputs []dag.CID) (dag.CID, error)
+	// Compare says, for each pair of outputs of a stage that are in the store, whether they agree as its kind demands.
+	Compare(ctx context.Context, job tasks.Job, stage tasks.Stage, pairs [][2]dag.CID) ([]bool, error)
 	ReduceInput(ctx context.Context, r int, outputs []dag.CID) ([]dag.CID, error)
 	// Seal stores a folder encrypted and returns the root of the sealed form.
 	Seal(ctx context.Context, root dag.CID, key [32]byte) (dag.CID, error)

@@ -52,6 +52,7 @@ type stagePlan struct {
 	limits tasks.Limits
 	life   int64 // of a lease, milliseconds
 	needs  tasks.Needs
+	floats string  // the kind by which numeric results are compared; "": they are not
 	claims []int64 // of processor time by accepted results, the newest last, at most keptClaims
 }
 
@@ -182,6 +183,9 @@ func (d *Driver) act(j *running, f func(*job.Actions), now int64) {
 	}
 	for i := range a.Check {
 		d.check(j, a.Check[i])
+	}
+	for i := range a.Compare {
+		d.compare(j, a.Compare[i])
 	}
 	for i := range a.Decide {
 		d.decide(j, &a.Decide[i])

@@ -38,9 +38,8 @@ type peer struct {
 	id      tasks.NodeID
 	group   string
 	account string
+	equals  []string // equivalence classes of its floats, "kind:class", by its own word
 }
-
-func (p *peer) place() job.Place { return job.Place{Group: p.group, Account: p.account} }
 
 // session is one connected worker. The loop owns it, but for out.
 type session struct {
@@ -173,7 +172,7 @@ func (d *Driver) greet(stream Stream) (*session, *wire.Hello, error) {
 	}
 	remote := stream.Remote()
 	s.relayed, s.rtt = stream.Relayed(), d.rtt(remote)
-	s.peer = &peer{id: remote, group: match.Group(profile, stream.RemoteAddr(), s.relayed, remote.String())}
+	s.peer = &peer{id: remote, equals: s.cap.Equals, group: match.Group(profile, stream.RemoteAddr(), s.relayed, remote.String())}
 	subject := ""
 	if d.o.Vet != nil {
 		var refused *tasks.Reason
@@ -255,7 +254,7 @@ func (d *Driver) join(s *session, hello *wire.Hello) *tasks.Reason {
 	d.served.Unlock()
 	now := time.Now().UnixMilli()
 	for _, j := range slices.Clone(d.active) {
-		if j.state.Knows(id) && j.state.Place(id) != s.peer.place() {
+		if j.state.Knows(id) && j.state.Place(id) != d.placeOf(j, s.peer) {
 			d.place(j, s.peer, now)
 		}
 		d.step(j, job.SessionUp{Worker: id}, now)

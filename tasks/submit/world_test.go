@@ -157,6 +157,7 @@ type world struct {
 	donors    []*donor
 	log       *slog.Logger
 	pipe      func() (net.Conn, net.Conn)
+	machine   func(*donor) // makes a donor's machine another; nil: all are alike
 }
 
 type submitter struct {
@@ -184,6 +185,7 @@ type donor struct {
 	exec   work.Executor
 	cancel context.CancelFunc
 	done   chan struct{}
+	equals []string // equivalence classes of its floats
 	conns  []net.Conn
 	mu     sync.Mutex
 	cut    bool // the network to it is down
@@ -260,6 +262,9 @@ func (w *world) newDonor(set ...func(*work.Options)) *donor {
 	d.key, d.id = key(byte(n + 1))
 	d.addr = netip.AddrFrom4([4]byte{10, 0, byte(n), 1})
 	d.exec = w.executor(d.blobs, fmt.Sprintf("donor%d", n))
+	if w.machine != nil {
+		w.machine(d)
+	}
 	d.start(set...)
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -315,6 +320,7 @@ func (d *donor) capability() []byte {
 	b, err := wire.SignCapability(network, d.key, wire.Capability{
 		Time: now, Expiry: now + 3600_000, Class: tasks.CPU,
 		Sandbox: tasks.GradeProcess, Slots: 2, Memory: 1 << 40, Program: "test",
+		Equals: d.equals,
 	})
 	if err != nil {
 		d.w.t.Error(err)

@@ -1,6 +1,8 @@
 package trust
 
 import (
+	"cmp"
+
 	"kith/storage/dag"
 	"kith/tasks"
 )
@@ -76,6 +78,7 @@ type Vote struct {
 	Node  tasks.NodeID
 	Group string // network origin; empty: the node is its own
 	Root  dag.CID
+	What  string // the work as its node earns trust by it, if that says more than the task's; "": it does not
 	Won   bool
 	Told  bool // accepted alone before: this verdict is its audit
 }
@@ -114,7 +117,7 @@ func (b *Book) Verdict(task tasks.TaskID, what string, votes []Vote, now int64) 
 	}
 	for i := range votes {
 		v := &votes[i]
-		at := skill{v.Node, what}
+		at := skill{v.Node, cmp.Or(v.What, what)}
 		switch {
 		case !v.Won:
 			b.setSkill(at, Standing{Day: now / dayMillis})

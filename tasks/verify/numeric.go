@@ -6,8 +6,21 @@ import (
 	"kith/tasks"
 )
 
-// Near compares two numeric outputs. It is symmetric, and any tolerance that is not smaller lets the same outputs agree.
-// Outputs of different lengths, and any that hold a value which is not a finite number, agree with nothing: a NaN would
+// Alike compares two numeric outputs: what is exact in them must be the same, and each row near the other's.
+func Alike(a, b *tasks.Numbers, t tasks.Tolerance) bool {
+	if a.Exact != b.Exact || len(a.Rows) != len(b.Rows) {
+		return false
+	}
+	for i := range a.Rows {
+		if !Near(a.Rows[i], b.Rows[i], t) {
+			return false
+		}
+	}
+	return true
+}
+
+// Near compares two rows of numbers. It is symmetric, and any tolerance that is not smaller lets the same outputs agree.
+// Rows of different lengths, and any that hold a value which is not a finite number, agree with nothing: a NaN would
 // otherwise hide whatever stands beside it.
 func Near(a, b []float64, t tasks.Tolerance) bool {
 	if len(a) != len(b) {

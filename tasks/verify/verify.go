@@ -167,6 +167,28 @@ func Decide(p Policy, how tasks.Comparison, replicas []Replica, agree func(a, b 
 	}
 }
 
+// Hopeful returns the checked replicas, ascending, that agree, if outputs that have not been compared yet (see Decide)
+// turn out to: of such sets the one with the most independent members.
+func Hopeful(how tasks.Comparison, replicas []Replica, agree func(a, b dag.CID) Agreement) (list []int) {
+	t := tally(replicas)
+	apart := t.edges(Distinct)
+	best, most := set(0), 0
+	cliques(t.edges(func(a, b *Replica) bool { // called with b before a in the order of roots
+		return a.Root == b.Root || how != tasks.Bitwise && mayDiffer(how, a, b) && agree(b.Root, a.Root) != Differ
+	}), func(c set) {
+		if n := largest(apart, c); n > most || n == most && earlier(c, best) < 0 {
+			best, most = c, n
+		}
+	})
+	for n, i := range t.checked {
+		if best&(1<<n) != 0 {
+			list = append(list, i)
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
 // mayDiffer reports whether different bytes of two replicas may yet agree. Machines of one equivalence class compute the
 // same bytes, so there different ones are a lie or a fault.
 func mayDiffer(how tasks.Comparison, a, b *Replica) bool {

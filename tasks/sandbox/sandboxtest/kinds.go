@@ -73,8 +73,8 @@ func startStray(mark string, more int) error {
 	return cmd.Start()
 }
 
-// Kinds returns the kinds of the suite: "test.kind", whose phases are deeds and misdeeds, and "test.alone", the same but
-// not reusable.
+// Kinds returns the kinds of the suite: "test.kind", whose phases are deeds and misdeeds, "test.alone", the same but not
+// reusable, and "test.numbers", whose results are compared by the number in the file "n".
 func Kinds() tasks.Registry { return registry{} }
 
 type registry struct{}
@@ -85,11 +85,13 @@ func (registry) Kind(name string) (tasks.Kind, error) {
 		return kind{reusable: true}, nil
 	case "test.alone":
 		return kind{}, nil
+	case "test.numbers":
+		return numbers{}, nil
 	}
 	return nil, fmt.Errorf("%w: %q", tasks.ErrUnknownKind, name)
 }
 
-func (registry) Names() []string { return []string{"test.alone", "test.kind"} }
+func (registry) Names() []string { return []string{"test.alone", "test.kind", "test.numbers"} }
 
 type kind struct{ reusable bool }
 
@@ -99,6 +101,32 @@ func (k kind) Describe() tasks.Description {
 		name = "test.kind"
 	}
 	return tasks.Description{Name: name, Reusable: k.reusable, Phases: []tasks.Phase{{Name: "noop", Mode: tasks.Map}}}
+}
+
+// numbers is test.kind with outputs that are read for a comparison: "panic" and "crash" do what they say to whoever reads
+// them.
+type numbers struct{ kind }
+
+func (numbers) Describe() tasks.Description {
+	d := kind{reusable: true}.Describe()
+	d.Name, d.Comparison, d.Tolerance = "test.numbers", tasks.Numeric, tasks.Tolerance{MaxRelative: 0.01}
+	return d
+}
+
+func (numbers) Numbers(_ context.Context, _ *tasks.Call, output fs.FS) (n tasks.Numbers, err error) {
+	b, err := fs.ReadFile(output, "n")
+	if err != nil {
+		return n, err
+	}
+	switch string(b) {
+	case "panic":
+		panic("on purpose")
+	case "crash":
+		os.Exit(3)
+	}
+	x, err := strconv.ParseFloat(string(b), 64)
+	n.Rows = [][]float64{{x}}
+	return n, err
 }
 
 func (kind) Check(params []byte) ([]byte, error) { return params, nil }

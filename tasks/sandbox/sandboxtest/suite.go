@@ -69,6 +69,7 @@ func Run(t *testing.T, open func(t *testing.T) sandbox.Engine, confined bool) {
 		{"progress", testProgress},
 		{"time limit", testTimeLimit},
 		{"merge", testMerge},
+		{"compare", testCompare},
 		{"refused work", testRefused},
 		{"cancel", testCancel},
 		{"scratch", testScratch},
@@ -311,6 +312,23 @@ func testMerge(t *testing.T, e sandbox.Engine) {
 	w := Do("whatever", "", map[string][]byte{"n": []byte("a")}, map[string][]byte{"n": []byte("b")}, map[string][]byte{"n": []byte("c")})
 	w.Op = sandbox.OpMerge
 	wantFile(t, mustRun(t, runner(t, e), w), "n", "abc")
+}
+
+func testCompare(t *testing.T, e sandbox.Engine) {
+	var in []map[string][]byte
+	for _, n := range []string{"1", "1.001", "2", "what", "panic", "1"} {
+		in = append(in, map[string][]byte{"n": []byte(n)})
+	}
+	in = append(in, map[string][]byte{"other": nil})
+	w := Do("whatever", "", in...)
+	w.Op, w.Steps[0].Kind = sandbox.OpCompare, "test.numbers"
+	// (0,1) agree, (0,5) and (1,5) too; what cannot be read agrees with nothing.
+	wantFile(t, mustRun(t, runner(t, e), w), sandbox.AgreementFile, "1"+"00"+"000"+"0000"+"11000"+"000000")
+
+	w = Do("whatever", "", in[0], in[1])
+	w.Op = sandbox.OpCompare
+	_, err := runner(t, e).Run(t.Context(), w)
+	WantReason(t, err, tasks.TaskFailed) // its results are compared by their bytes
 }
 
 func testRefused(t *testing.T, e sandbox.Engine) {
