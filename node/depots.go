@@ -167,7 +167,7 @@ func (d *depots) talk(ctx context.Context, at tasks.Depot, proto rpc.Proto, use 
 	for try := 0; try < depotTries; {
 		var s p2p.Stream
 		if s, err = d.network.rpc.Open(ctx, id, proto); err == nil {
-			err = use(stream{s})
+			err = use(d.network.paced(ctx, s))
 			if err == nil {
 				return s.Close()
 			}
@@ -266,7 +266,7 @@ func (n *Node) serveArtifacts(l *live) error {
 	}
 	told := func(what string, handle func(context.Context, artifact.Stream) error) func(context.Context, p2p.Stream) {
 		return func(ctx context.Context, s p2p.Stream) {
-			if err := handle(ctx, stream{s}); err != nil {
+			if err := handle(ctx, l.network.paced(ctx, s)); err != nil {
 				n.log.Debug(what, slog.Any("peer", s.Remote()), slog.Any("error", err))
 			}
 			_ = s.Close() // whatever was said last arrives

@@ -35,6 +35,25 @@ func (n *Node) watchDrives() {
 	n.health.When(lowered != nil, driveLowered, lowered...)
 }
 
+// driveCaps are the limits that the kernel keeps tasks to: those of the drive that holds their folders, and in each direction
+// no more than the owner gives for both.
+func (n *Node) driveCaps(most int64) []governor.Cap {
+	c, ok := n.drives.Cap(filepath.Join(n.o.Home, scratchDir))
+	if !ok {
+		return nil
+	}
+	c.ReadBytes, c.WriteBytes = lesser(c.ReadBytes, most), lesser(c.WriteBytes, most)
+	return []governor.Cap{c}
+}
+
+// lesser is the smaller of two limits, of which 0 is none.
+func lesser(a, b int64) int64 {
+	if a <= 0 || b > 0 && b < a {
+		return b
+	}
+	return a
+}
+
 // driveOps serves api.Drives from a keeper, of a running node or of one that does not run.
 type driveOps struct {
 	keeper *drives.Keeper

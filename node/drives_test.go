@@ -34,9 +34,26 @@ func TestDrives(t *testing.T) {
 	if _, err := r.api.ForgetDrive(t.Context(), "nosuchdrive"); !errors.As(err, &told) || told.Code != api.CodeNotFound {
 		t.Errorf("no such drive: %v", err)
 	}
+	held := func() []governor.Cap {
+		g := r.live.Load().gives
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		return g.caps.Drives
+	}
+	eventually(t, "tasks are held to the drive's limits", func() bool {
+		c := held()
+		return len(c) == 1 && c[0].WriteBytes == d.Limits.WriteBytes || len(r.driveCaps(0)) == 0 // no block device
+	})
+	if c := r.driveCaps(1 << 20); len(c) > 0 && (c[0].ReadBytes != 1<<20 || c[0].WriteBytes != 1<<20) {
+		t.Errorf("the owner gives 1 MiB/s, the kernel is told %+v", c)
+	}
 	if err := r.drives.Tell(d.ID, governor.IOError, "sector 5"); err != nil {
 		t.Fatal(err)
 	}
+	eventually(t, "tasks are held to the lower limits", func() bool {
+		c := held()
+		return len(c) == 1 && c[0].WriteBytes < d.Limits.WriteBytes || len(r.driveCaps(0)) == 0
+	})
 	r.watchDrives()
 	if s, err := r.api.Status(t.Context()); err != nil || !has(s.Health, "drive-throttled", "sector 5") {
 		t.Errorf("%+v %v", s.Health, err)

@@ -40,8 +40,10 @@ type giving struct {
 	mu      sync.Mutex // held while a verdict is brought into effect: the last one wins
 	level   owner.Level
 	applied bool
-	ownBusy atomic.Bool // own jobs are being split or merged
-	jobsAt  time.Time   // when they were last asked for
+	caps    sandbox.Caps // in effect
+	most    int64        // bytes a second of them that the owner gives, whatever the drive
+	ownBusy atomic.Bool  // own jobs are being split or merged
+	jobsAt  time.Time    // when they were last asked for
 }
 
 // orders are the owner's settings in the form in which they are asked for thousands of times.
@@ -189,6 +191,8 @@ func (g *giving) apply(v owner.Verdict, halt bool) {
 	if v.Processors < float64(runtime.NumCPU()) {
 		caps.CPU = v.Processors
 	}
+	caps.Drives, g.most = g.node.driveCaps(v.Caps.IO), v.Caps.IO
+	g.caps = caps
 	if v.Level == owner.Ended {
 		g.live.runners.engine.Kill() // first, and without asking anybody
 		g.node.grader.interrupt(errStopped)
@@ -217,7 +221,18 @@ func (g *giving) each() {
 			g.bring()
 		}
 	}
+	g.watchDrive()
 	g.watchOwnJobs()
+}
+
+// watchDrive brings new limits of the drive into effect: it may have become slow, hot or faulty.
+func (g *giving) watchDrive() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if drives := g.node.driveCaps(g.most); g.applied && !slices.Equal(drives, g.caps.Drives) {
+		g.caps.Drives = drives
+		g.live.runners.engine.SetCaps(g.caps)
+	}
 }
 
 // watchOwnJobs lets the work of others wait while this node splits or merges jobs of its own, if the owner comes first.

@@ -14,6 +14,7 @@ import (
 	"kith/node/api"
 	"kith/node/config"
 	"kith/node/grading"
+	"kith/node/owner"
 	"kith/p2p"
 	"kith/tasks"
 	"kith/tasks/wire"
@@ -263,6 +264,11 @@ func TestNobodyHere(t *testing.T) {
 	if _, err := r.api.Owner(t.Context(), "resume"); err != nil {
 		t.Fatal(err)
 	}
+	r.owner.Hold(owner.Why{Cause: owner.ByActivity, Level: owner.Shrunk})
+	if r.grader.nobodyHere() {
+		t.Error("a node whose owner is at the keyboard thinks it may measure by itself")
+	}
+	r.owner.Drop(owner.ByActivity)
 	// A job that nobody does keeps it awake.
 	if _, err := r.api.Submit(t.Context(), api.Submit{Ops: []api.Op{{Kind: "test.noop"}}, K: 2, Sensitivity: tasks.Public}, func(api.Import) {}); err != nil {
 		t.Fatal(err)

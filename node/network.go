@@ -80,6 +80,10 @@ func (n *Node) openNetwork(l *live) (*network, error) {
 		Key: n.self.Key(), Network: cfg.Network, Profile: profileOf(cfg.Listen, publicAddrs(), peers),
 		Listen: listenOf(cfg.Listen), Port: first, PortRange: last - first, Preferred: lastPort(l.stores), Transports: transportsOf(cfg.Listen.Transports),
 		LowWater: cfg.Peers.Max / 2, HighWater: cfg.Peers.Max, ServeStrangers: cfg.Serve.Relay.Bool(), Public: cfg.Listen.Reachable == "yes",
+		Refuse: func(id p2p.ID) bool {
+			x := n.live.Load() // nil: shun ends what is connected until then
+			return x != nil && x.notices.isRevoked(tasks.NodeID(id))
+		},
 		UserAgent: "kith/" + Version, Logger: n.log,
 	})
 	if errors.Is(err, host.ErrPortTaken) {
@@ -164,7 +168,7 @@ func (n *Node) openNetwork(l *live) (*network, error) {
 	w.finder = search.NewFinder(search.Options{
 		Network: cfg.Network, Self: n.self.Node(), Book: w.book, Host: w.host, RPC: w.rpc, Directory: w.dht, Areas: areas(w.place.Region), Logger: n.log,
 	})
-	w.registry = newRegistry(w, n.self.Node(), w.advert.Record, nil)
+	w.registry = newRegistry(w, n.self.Node(), w.advert.Record)
 	return w, nil
 }
 
@@ -194,9 +198,6 @@ func rememberPort(s *stores, port int) error {
 // serve answers others from now on.
 func (w *network) serve(l *live) error {
 	err := w.rpc.Handle(sessionProto, func(ctx context.Context, s p2p.Stream) {
-		if l.notices.isRevoked(tasks.NodeID(s.Remote())) {
-			return // the stream is reset
-		}
 		if err := l.submits.driver.HandleSession(ctx, stream{s}); err != nil {
 			w.log.Debug("A worker's session ended", slog.Any("worker", s.Remote()), slog.Any("error", err))
 		}

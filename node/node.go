@@ -147,6 +147,7 @@ func (n *Node) Serve(ctx context.Context) (err error) {
 		return err
 	}
 	n.live.Store(l)
+	l.notices.shun()
 	for _, p := range n.parts(l, stop) {
 		sup.Add(p)
 	}

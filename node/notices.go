@@ -28,10 +28,11 @@ var noticesProto = rpc.Proto{Name: "notices", Version: 1, Limits: rpc.Limits{Per
 
 // Pace and bounds of notices.
 const (
-	noticesKept  = 64               // the newest
-	noticesAsk   = 30 * time.Second // between two questions to a neighbour, and while there is none yet much less
-	noticesFirst = time.Second
-	noticesTime  = 10 * time.Second // for one question
+	noticesKept = 64               // the newest
+	noticesFrom = 3                // neighbours are asked as soon as they are there
+	noticesLook = time.Second      // between two looks for them
+	noticesAsk  = 30 * time.Second // between two questions to any neighbour after that
+	noticesTime = 10 * time.Second // for one question
 )
 
 var noticeKeys = []byte("notice/")
@@ -79,6 +80,15 @@ func (s *notices) join() (err error) {
 		return err
 	}
 	return s.network.rpc.Handle(noticesProto, s.serve)
+}
+
+// shun ends the connections of revoked nodes that came before this node could refuse them.
+func (s *notices) shun() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id := range s.revoked {
+		_ = s.network.host.Disconnect(p2p.ID(id))
+	}
 }
 
 // open checks a notice against the owner's stewards.
@@ -168,6 +178,10 @@ func (s *notices) act(ctx context.Context, n wire.Notice) {
 		if err := l.works.driver.Drop(ctx, n.Job, s.refuses(n.Job)); err != nil {
 			s.node.log.Warn("The working side did not hear of a stopped job", slog.Any("error", err))
 		}
+	case n.Action == wire.Revoke: // the host lets it in no more
+		if err := s.network.host.Disconnect(p2p.ID(n.Subject)); err != nil {
+			s.node.log.Warn("Cannot disconnect a revoked node", slog.Any("node", n.Subject), slog.Any("error", err))
+		}
 	}
 	s.stale()
 }
@@ -216,15 +230,29 @@ func (s *notices) stale() {
 
 // Serve asks neighbours for notices until ctx ends.
 func (s *notices) Serve(ctx context.Context) error {
-	wait := noticesFirst
+	told := map[p2p.ID]bool{} // who has answered: one alone may know nothing, or have other stewards
+	var next time.Time        // when anybody is asked again
 	for {
 		s.stale()
-		if peers := s.network.host.Peers(); len(peers) > 0 && len(s.node.orders.Load().watch.Stewards) > 0 {
-			if err := s.ask(ctx, peers[rand.IntN(len(peers))].ID); err != nil {
-				s.node.log.Debug("A neighbour told of no notices", slog.Any("error", err))
-			} else {
-				wait = noticesAsk
+		peers := s.network.host.Peers()
+		rand.Shuffle(len(peers), func(i, j int) { peers[i], peers[j] = peers[j], peers[i] })
+		for _, p := range peers {
+			due := time.Now().After(next)
+			if len(s.node.orders.Load().watch.Stewards) == 0 || !due && (told[p.ID] || len(told) >= noticesFrom) {
+				continue
 			}
+			if err := s.ask(ctx, p.ID); err != nil {
+				s.node.log.Debug("A neighbour told of no notices", slog.Any("error", err))
+				continue
+			}
+			told[p.ID] = true
+			if due {
+				next = time.Now().Add(noticesAsk)
+			}
+		}
+		wait := noticesLook
+		if len(told) >= noticesFrom {
+			wait = max(wait, time.Until(next))
 		}
 		select {
 		case <-ctx.Done():

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"kith/node/owner"
+	"kith/p2p"
 	"kith/tasks"
 	"kith/tasks/wire"
 )
@@ -144,6 +145,45 @@ func TestStaleFeedStops(t *testing.T) {
 	if l := n.level(t); l != "full" {
 		t.Errorf("the stop of one job left the node %s", l)
 	}
+}
+
+// TestRevokedNode: whoever the stewards revoke is cut off and stays out, over a restart too; others are not.
+func TestRevokedNode(t *testing.T) {
+	a, idA := steward(t)
+	home := t.TempDir()
+	set := map[string]string{"stop.stewards": idA, "stop.needed": "1"}
+	n := start(t, home, set)
+	with := map[string]string{"peers.bootstrap": n.addr(t)}
+	bad, good := start(t, t.TempDir(), with), start(t, t.TempDir(), with)
+	connected := func(to *running) bool {
+		direct, relayed := n.live.Load().network.host.Connected(p2p.ID(to.self.Node()))
+		return direct || relayed
+	}
+	eventually(t, "both are connected", func() bool { return connected(bad) && connected(good) })
+	if _, err := n.api.PublishNotice(t.Context(), notice(t, wire.Notice{Action: wire.Revoke, Subject: bad.self.Node()}, a)); err != nil {
+		t.Fatal(err)
+	}
+	check := func() {
+		t.Helper()
+		eventually(t, "the revoked node is cut off", func() bool { return !connected(bad) })
+		for _, from := range []*running{bad, good} {
+			l := from.live.Load()
+			l.network.host.Remember(n.live.Load().network.host.Addrs(), time.Hour)
+			if s, err := l.network.rpc.Open(t.Context(), p2p.ID(n.self.Node()), registerProto); err == nil {
+				_ = s.Reset()
+			}
+		}
+		eventually(t, "the other is let in", func() bool { return connected(good) })
+		if connected(bad) {
+			t.Error("the revoked node is let in")
+		}
+	}
+	check()
+	if err := n.stop(); err != nil {
+		t.Fatal(err)
+	}
+	n = start(t, home, set)
+	check()
 }
 
 // TestStopFile: a file in the data folder stops everything, over a restart, until the owner says resume.

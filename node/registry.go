@@ -46,15 +46,14 @@ type registry struct {
 	host    *host.Host
 	rpc     *rpc.Service
 	record  func() []byte // this node's own, signed
-	vet     func(tasks.NodeID) *tasks.Reason
-	book    *search.Book // of those met, connected or not
+	book    *search.Book  // of those met, connected or not
 
 	mu    sync.Mutex
 	peers map[p2p.ID]*known
 }
 
-func newRegistry(w *network, self tasks.NodeID, record func() []byte, vet func(tasks.NodeID) *tasks.Reason) *registry {
-	return &registry{network: w.name, self: self, log: w.log, host: w.host, rpc: w.rpc, record: record, vet: vet, book: w.book, peers: map[p2p.ID]*known{}}
+func newRegistry(w *network, self tasks.NodeID, record func() []byte) *registry {
+	return &registry{network: w.name, self: self, log: w.log, host: w.host, rpc: w.rpc, record: record, book: w.book, peers: map[p2p.ID]*known{}}
 }
 
 // protocols names what this node speaks.
@@ -240,11 +239,6 @@ func registerRefusal(err error) tasks.Reason {
 func (r *registry) admit(id p2p.ID, m *wire.Register) error {
 	if m.Network != r.network {
 		return tasks.Because(tasks.WrongNetwork, "%.64q, this is %.64q", m.Network, r.network)
-	}
-	if r.vet != nil {
-		if no := r.vet(tasks.NodeID(id)); no != nil {
-			return *no
-		}
 	}
 	r.mu.Lock()
 	k := r.ofLocked(id)

@@ -26,11 +26,11 @@ type Stream interface {
 
 // Bounds of one conversation.
 const (
-	talkTime   = 10 * time.Second // for one message
-	blockTime  = 30 * time.Second // for one block, either way
-	lastWord   = time.Second      // for the reason of a depot that takes no more
-	batchBytes = 4 << 20          // blocks are stored about so many bytes at a time
-	maxBlocks  = 1 << 20          // blocks of one DAG
+	talkTime   = 10 * time.Second  // for one message
+	blockTime  = 150 * time.Second // for one block, either way: 1 MiB at 8 KiB/s and some waiting
+	lastWord   = time.Second       // for the reason of a depot that takes no more
+	batchBytes = 4 << 20           // blocks are stored about so many bytes at a time
+	maxBlocks  = 1 << 20           // blocks of one DAG
 )
 
 // ErrIncomplete: the peer ended before everything was there. What came is in the store, and need not come again.

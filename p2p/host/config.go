@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"regexp"
 	"time"
+
+	"kith/p2p"
 )
 
 // Profile says what kind of network a node lives in.
@@ -66,6 +68,10 @@ type Config struct {
 	// Relays are dialable addresses of relays that this node asks for a reservation while strangers cannot dial it, before
 	// it asks connected peers that offer to relay.
 	Relays []string
+
+	// Refuse says of a peer that this node has nothing to do with it: no connection with it is made or accepted. It is
+	// called often and from any goroutine. nil: nobody is refused.
+	Refuse func(p2p.ID) bool
 
 	UserAgent string       // default "kith"
 	Logger    *slog.Logger // default slog.Default()

@@ -90,6 +90,9 @@ func New(c Config) (*Host, error) {
 		libp2p.DisableMetrics(),
 		libp2p.NoListenAddrs,
 	}
+	if c.Refuse != nil {
+		opts = append(opts, libp2p.ConnectionGater(gate{c.Refuse}))
+	}
 	if c.Transports != TCPOnly {
 		opts = append(opts, libp2p.Transport(libp2pquic.NewTransport))
 	}

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"kith/storage/governor"
 	"kith/tasks"
 	"kith/tasks/sandbox/cgroup"
 )
@@ -17,10 +18,13 @@ import (
 // it stops and continues the processes so that they get CPU on average, and ends the largest task when all of them hold
 // more than Memory. IO is kept by sampling everywhere, since only the sampled count holds both kinds of writes, through
 // the system's cache and past it: tasks may write faster for some milliseconds and are stopped until the average is right.
+// Drives are the kernel's to keep, where it can: at no time is more asked of the drive, but with control groups of version 1
+// what goes through the cache passes them by.
 type Caps struct {
 	CPU    float64 // processors' worth of time: 0.5 is half of one processor
 	Memory int64   // bytes
 	IO     int64   // bytes read from and written to disks, each second
+	Drives []governor.Cap
 	// Halt stops the tasks of leases (OpRun) where they are, at once, until it is false again. They keep their memory, and
 	// their clock stands still. Work for this machine's own jobs (OpMerge, OpSplit, OpCompare) goes on.
 	Halt bool
@@ -45,6 +49,7 @@ type Load struct {
 	Lent    int   // of them, tasks of leases
 	Halted  bool  // the tasks of leases stand still
 	Exact   bool  // CPU and Memory are kept by the kernel
+	Drives  bool  // and Drives
 }
 
 // SetCaps sets the ceilings, at once also for what runs. It is safe for concurrent use.
@@ -66,22 +71,24 @@ type capper struct {
 	apply sync.Mutex // held while groups are written: the last caps win
 	mu    sync.Mutex
 	caps  Caps
-	tree  *cgroup.Tree      // nil: none
-	works map[*child]*taken // in progress
-	last  time.Time         // of the last step
+	tree  *cgroup.Tree        // nil: none
+	works map[*child]struct{} // in progress
+	last  time.Time           // of the last step
 	cpu   allowance
 	io    allowance
 	used  Load // ended processes included
 	loop  bool // the goroutine runs
 	shut  bool
 	wg    sync.WaitGroup
+
+	drives []governor.Cap // that the kernel knows; guarded by apply
 }
 
-// taken is one work in progress.
+// taken is what the capper knows of one runner.
 type taken struct {
-	lent bool
-	seen usage // when last sampled
-	io   int64
+	lent bool      // its work is a task of a lease
+	seen usage     // when last sampled
+	at   time.Time // of that; zero: never
 }
 
 // set takes new caps.
@@ -126,28 +133,42 @@ func (k *capper) limit(tree *cgroup.Tree, c Caps) {
 	if err != nil {
 		k.log.Warn("the kernel does not take the ceilings of all tasks", "error", err)
 	}
+	k.limitDrives(tree, c.Drives)
 }
 
-// begin notes a work in progress, end its end.
+// limitDrives has the kernel keep what it can of the limits of drives.
+func (k *capper) limitDrives(tree *cgroup.Tree, drives []governor.Cap) {
+	if !tree.HasDrives() || slices.Equal(k.drives, drives) {
+		return
+	}
+	k.drives = slices.Clone(drives)
+	if err := tree.LimitDrives(drives); err != nil {
+		k.log.Warn("the kernel does not take the limits of a drive", "error", err)
+	}
+}
+
+// begin notes a work in progress, end its end. Neither samples where it need not, since a sample costs as much as a small
+// task: between two works a runner uses nothing, and what is too little to look at now is counted with the next.
 func (k *capper) begin(c *child, lent bool) {
-	u, _ := c.tree.usage(c.pid(), 1<<20)
-	io := c.tree.io(c.pid())
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.works == nil {
-		k.works = map[*child]*taken{}
+		k.works = map[*child]struct{}{}
 	}
-	k.works[c] = &taken{lent: lent, seen: u, io: io}
+	k.works[c] = struct{}{}
+	if c.taken.lent = lent; c.taken.at.IsZero() {
+		c.taken.seen = c.base
+	}
 	k.startLocked()
 }
 
 func (k *capper) end(c *child) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if t := k.works[c]; t != nil {
-		k.sampleLocked(c, t)
-		delete(k.works, c)
+	if time.Since(c.taken.at) >= paceEvery {
+		k.sampleLocked(c)
 	}
+	delete(k.works, c)
 	c.hold(false)
 }
 
@@ -207,17 +228,17 @@ func (k *capper) step() {
 	k.last = now
 	before := k.used
 	var memory int64
-	for c, t := range k.works {
-		k.sampleLocked(c, t)
-		memory += max(0, t.seen.memory-c.base.memory)
+	for c := range k.works {
+		k.sampleLocked(c)
+		memory += max(0, c.taken.seen.memory-c.base.memory)
 	}
 	over := false
 	if k.tree == nil {
 		over = k.cpu.spend(k.caps.CPU, (k.used.CPU - before.CPU).Seconds(), gone)
 	}
 	over = k.io.spend(float64(k.caps.IO), float64(k.used.IO-before.IO), gone) || over
-	for c, t := range k.works {
-		c.hold(over || k.caps.Halt && t.lent)
+	for c := range k.works {
+		c.hold(over || k.caps.Halt && c.taken.lent)
 	}
 	most := k.caps.Memory
 	full := k.tree == nil && most > 0 && memory > most
@@ -227,16 +248,15 @@ func (k *capper) step() {
 	}
 }
 
-// sampleLocked adds what a work has used since the last sample.
-func (k *capper) sampleLocked(c *child, t *taken) {
+// sampleLocked adds what a runner has used since the last sample.
+func (k *capper) sampleLocked(c *child) {
+	t := &c.taken
+	t.at = time.Now()
 	if u, ok := c.tree.usage(c.pid(), 1<<20); ok {
 		k.used.CPU += max(0, u.cpu-t.seen.cpu)
-		u.cpu = max(u.cpu, t.seen.cpu)
+		k.used.IO += max(0, u.io-t.seen.io)
+		u.cpu, u.io = max(u.cpu, t.seen.cpu), max(u.io, t.seen.io)
 		t.seen = u
-	}
-	if io := c.tree.io(c.pid()); io > t.io {
-		k.used.IO += io - t.io
-		t.io = io
 	}
 }
 
@@ -249,10 +269,10 @@ func (k *capper) endLargest(most int64) bool {
 	}
 	var list []holder
 	var sum int64
-	for c, t := range k.works {
-		k.sampleLocked(c, t)
-		list = append(list, holder{c, t.seen.memory})
-		sum += t.seen.memory
+	for c := range k.works {
+		k.sampleLocked(c)
+		list = append(list, holder{c, c.taken.seen.memory})
+		sum += c.taken.seen.memory
 	}
 	k.mu.Unlock()
 	if len(list) == 0 || sum <= most {
@@ -266,11 +286,11 @@ func (k *capper) endLargest(most int64) bool {
 func (k *capper) load() Load {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	out := Load{Working: len(k.works), Exact: k.tree != nil}
-	for c, t := range k.works {
-		k.sampleLocked(c, t)
-		out.Memory += t.seen.memory
-		if t.lent {
+	out := Load{Working: len(k.works), Exact: k.tree != nil, Drives: k.tree != nil && k.tree.HasDrives()}
+	for c := range k.works {
+		k.sampleLocked(c)
+		out.Memory += c.taken.seen.memory
+		if c.taken.lent {
 			out.Lent++
 		}
 	}

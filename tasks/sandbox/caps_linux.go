@@ -1,9 +1,7 @@
 package sandbox
 
 import (
-	"bytes"
 	"os"
-	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -33,24 +31,4 @@ func (t *tree) cont(root *os.Process) {
 	for _, pid := range append(descendants(root.Pid), root.Pid) {
 		_ = unix.Kill(pid, unix.SIGCONT)
 	}
-}
-
-// io adds up the bytes that the tree below and including pid has read from disks and written to them, or to the cache
-// that goes there. The kernel adds ended children to their parents.
-func (t *tree) io(pid int) int64 {
-	var sum int64
-	for _, p := range append(descendants(pid), pid) {
-		b, err := os.ReadFile("/proc/" + strconv.Itoa(p) + "/io")
-		if err != nil {
-			continue
-		}
-		for line := range bytes.Lines(b) {
-			name, value, _ := bytes.Cut(line, []byte(": "))
-			if string(name) == "read_bytes" || string(name) == "write_bytes" {
-				n, _ := strconv.ParseInt(string(bytes.TrimSpace(value)), 10, 64)
-				sum += n
-			}
-		}
-	}
-	return sum
 }

@@ -13,6 +13,3 @@ func (t *tree) stop(*os.Process) { _ = unix.Kill(-t.group, unix.SIGSTOP) }
 
 // cont lets it go on.
 func (t *tree) cont(*os.Process) { _ = unix.Kill(-t.group, unix.SIGCONT) }
-
-// io cannot be told here.
-func (t *tree) io(int) int64 { return 0 }

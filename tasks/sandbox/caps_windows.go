@@ -14,7 +14,6 @@ var (
 )
 
 const (
-	basicAndIO     = 8   // JobObjectBasicAndIoAccountingInformation
 	basicProcesses = 3   // JobObjectBasicProcessIdList
 	maxProcesses   = 256 // of one job that are looked at
 )
@@ -67,19 +66,4 @@ func (t *tree) pidsLocked() []uint32 {
 		pids = append(pids, uint32(id))
 	}
 	return pids
-}
-
-// io is what the processes of the job have read and written, on disks and elsewhere.
-func (t *tree) io(int) int64 {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	var a struct {
-		accounting
-		Reads, Writes, Others                uint64
-		ReadBytes, WrittenBytes, OthersBytes uint64
-	}
-	if t.job == 0 || windows.QueryInformationJobObject(t.job, basicAndIO, uintptr(unsafe.Pointer(&a)), uint32(unsafe.Sizeof(a)), nil) != nil {
-		return 0
-	}
-	return int64(a.ReadBytes + a.WrittenBytes)
 }

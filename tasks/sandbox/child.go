@@ -23,6 +23,7 @@ type child struct {
 	stderr *tail
 	tree   tree  // what the platform needs to count and kill the whole tree
 	base   usage // what it used before any work
+	taken  taken // guarded by the capper
 	set    tasks.Limits
 	dir    string        // where its folders are
 	root   string        // where it sees them
@@ -52,6 +53,7 @@ type usage struct {
 	memory int64 // bytes that belong to it alone or are shared memory
 	mapped int64 // bytes of address space it could fill with such
 	cpu    time.Duration
+	io     int64 // bytes read from disks, and written to them or to the cache that goes there
 	tasks  int64 // processes and threads
 }
 

@@ -198,6 +198,18 @@ func (u *usage) add(pid int) bool {
 			}
 		}
 	}
+	// The kernel adds ended children to their parents.
+	io, err := os.ReadFile(dir + "/io")
+	if err != nil {
+		return true // what lost its privileges may not tell
+	}
+	for line := range bytes.Lines(io) {
+		name, value, _ := bytes.Cut(line, []byte(": "))
+		if string(name) == "read_bytes" || string(name) == "write_bytes" {
+			n, _ := strconv.ParseInt(string(bytes.TrimSpace(value)), 10, 64)
+			u.io += n
+		}
+	}
 	return true
 }
 

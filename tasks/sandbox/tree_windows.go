@@ -109,23 +109,27 @@ func (t *tree) sweep() {
 	}
 }
 
-// accounting is JOBOBJECT_BASIC_ACCOUNTING_INFORMATION; times are in 100 ns.
+// accounting is JOBOBJECT_BASIC_AND_IO_ACCOUNTING_INFORMATION; times are in 100 ns, and what is read and written is so on
+// disks and elsewhere.
 type accounting struct {
 	UserTime, KernelTime, PeriodUserTime, PeriodKernelTime int64
 	PageFaults, Processes, Active, Terminated              uint32
+
+	Reads, Writes, Others                uint64
+	ReadBytes, WrittenBytes, OthersBytes uint64
 }
 
-const basicAccounting = 1 // JobObjectBasicAccountingInformation
+const basicAndIO = 8 // JobObjectBasicAndIoAccountingInformation
 
 func (t *tree) usage(int, int64) (usage, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var a accounting
-	if t.job == 0 || windows.QueryInformationJobObject(t.job, basicAccounting, uintptr(unsafe.Pointer(&a)), uint32(unsafe.Sizeof(a)), nil) != nil {
+	if t.job == 0 || windows.QueryInformationJobObject(t.job, basicAndIO, uintptr(unsafe.Pointer(&a)), uint32(unsafe.Sizeof(a)), nil) != nil {
 		return usage{}, false
 	}
 	// Memory is limited by the job itself.
-	return usage{cpu: time.Duration(a.UserTime+a.KernelTime) * 100, tasks: int64(a.Active)}, true
+	return usage{cpu: time.Duration(a.UserTime+a.KernelTime) * 100, io: int64(a.ReadBytes + a.WrittenBytes), tasks: int64(a.Active)}, true
 }
 
 // nameless cannot be told here.

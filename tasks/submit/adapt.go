@@ -104,7 +104,7 @@ func (d *Driver) rule(j *running, items []stored, failed error) int {
 	}
 	back := &job.Verdicts{Items: ev.Items}
 	if failed != nil {
-		d.box.post(func() { d.notStored(j, back, failed) })
+		d.box.Post(func() { d.notStored(j, back, failed) })
 		return n
 	}
 	j.adapt.order.Lock()
@@ -305,7 +305,7 @@ func (d *Driver) Appeal(ctx context.Context, worker tasks.NodeID) error {
 // finishLater ends a job once what came with its last verdict has been thought through: a proof may take it back.
 func (d *Driver) finishLater(j *running, ev *job.Done) {
 	j.adapt.done = ev
-	d.box.post(func() {
+	d.box.Post(func() {
 		if j.adapt.done != ev || j.state.Phase().Over() {
 			return
 		}

@@ -19,6 +19,7 @@ import (
 	"kith/storage/dag"
 	"kith/tasks"
 	"kith/tasks/job"
+	"kith/tasks/mailbox"
 	"kith/tasks/trust"
 	"kith/tasks/verify"
 	"kith/tasks/wire"
@@ -31,11 +32,11 @@ type Driver struct {
 	self tasks.NodeID
 	log  *slog.Logger
 
-	box     *mailbox[func()]
-	stopped chan struct{}    // closed when Serve has returned
-	storing *mailbox[stored] // decisions for the store's goroutine
-	cpu     chan struct{}    // places for splits, gathers, merges, digests
-	net     chan struct{}    // places for fetches
+	box     *mailbox.Box[func()]
+	stopped chan struct{}        // closed when Serve has returned
+	storing *mailbox.Box[stored] // decisions for the store's goroutine
+	cpu     chan struct{}        // places for splits, gathers, merges, digests
+	net     chan struct{}        // places for fetches
 
 	served  sync.RWMutex // guards what MayServe reads
 	grantsB map[tasks.NodeID]*grants
@@ -87,7 +88,7 @@ func New(o Options) *Driver {
 	}
 	return &Driver{
 		o: o, self: tasks.NodeID(o.Key.Public().(ed25519.PublicKey)), log: o.Logger,
-		box: newMailbox[func()](), storing: newMailbox[stored](), stopped: make(chan struct{}),
+		box: mailbox.New[func()](), storing: mailbox.New[stored](), stopped: make(chan struct{}),
 		cpu: make(chan struct{}, o.Parallel), net: make(chan struct{}, 16),
 		grantsB: map[tasks.NodeID]*grants{}, publicB: map[tasks.JobID]map[dag.CID]struct{}{},
 		jobs: map[tasks.JobID]*running{}, sessions: map[tasks.NodeID]*session{}, peers: map[tasks.NodeID]*peer{}, owing: map[tasks.NodeID]*owed{},
@@ -120,9 +121,9 @@ func (d *Driver) Serve(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-timer.C:
-		case <-d.box.wake:
+		case <-d.box.Wake:
 		}
-		items := d.box.take()
+		items := d.box.Take()
 		for len(items) > 0 {
 			n := min(len(items), 256)
 			for _, f := range items[:n] {
@@ -193,7 +194,7 @@ func (d *Driver) tick() {
 // ask runs f in the loop and returns what it returns. When ctx ends first, f may still run.
 func ask[T any](ctx context.Context, d *Driver, f func() T) (T, error) {
 	answer := make(chan T, 1)
-	d.box.post(func() { answer <- f() })
+	d.box.Post(func() { answer <- f() })
 	var none T
 	select {
 	case v := <-answer:

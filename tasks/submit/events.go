@@ -148,7 +148,7 @@ func (d *Driver) decide(j *running, dec *job.Decision) {
 		}
 	}
 	delete(j.blocks, dec.Task)
-	d.storing.post(st)
+	d.storing.Post(st)
 }
 
 // maxBatch bounds the decisions in one record of the log.
@@ -160,9 +160,9 @@ func (d *Driver) store() {
 		select {
 		case <-d.ctx.Done():
 			return
-		case <-d.storing.wake:
+		case <-d.storing.Wake:
 		}
-		for items := d.storing.take(); len(items) > 0; {
+		for items := d.storing.Take(); len(items) > 0; {
 			n := min(len(items), maxBatch)
 			d.storeSome(items[:n])
 			items = items[n:]
@@ -193,7 +193,7 @@ func (d *Driver) storeSome(items []stored) {
 		}
 		from = to
 		if err != nil {
-			d.box.post(func() { d.notStored(j, ev, err) })
+			d.box.Post(func() { d.notStored(j, ev, err) })
 			continue
 		}
 		d.append(j.id, ev, func(err error) {
@@ -214,7 +214,7 @@ func (d *Driver) notStored(j *running, ev *job.Verdicts, err error) {
 	d.log.Error("Cannot store accepted results; trying again", slogJob(j.id), slogErr(err))
 	j.trouble = ptr(reasonOf(err, tasks.DiskFull))
 	time.AfterFunc(5*time.Second, func() {
-		d.box.post(func() {
+		d.box.Post(func() {
 			for i := range ev.Items {
 				d.step(j, job.Undecided{Task: ev.Items[i].Task}, time.Now().UnixMilli())
 			}

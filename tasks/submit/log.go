@@ -33,7 +33,7 @@ func (d *Driver) append(id tasks.JobID, ev job.Event, then func(error)) {
 		return
 	}
 	d.o.Log.Append(rec, job.Durable(ev), func(seq uint64, err error) {
-		d.box.post(func() {
+		d.box.Post(func() {
 			if err != nil {
 				d.log.Error("Cannot write to the job log", slogErr(err))
 			} else {
@@ -240,7 +240,7 @@ func (d *Driver) snapshot() {
 			_, err := w.Write(state)
 			return err
 		})
-		d.box.post(func() {
+		d.box.Post(func() {
 			d.saving = false
 			if err != nil {
 				d.log.Error("Cannot write a snapshot of the jobs", slogErr(err))

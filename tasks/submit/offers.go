@@ -99,7 +99,7 @@ func (d *Driver) offer(j *running, now int64) {
 		if err != nil && d.ctx.Err() == nil {
 			d.log.Warn("Cannot publish an offer", slogJob(j.id), slogErr(err))
 		}
-		d.box.post(func() {
+		d.box.Post(func() {
 			if search && b != nil {
 				d.find(j, &o, b, time.Now().UnixMilli())
 			}

@@ -65,7 +65,7 @@ func (d *Driver) hand(j *running, s *session, lease tasks.Lease) {
 func (d *Driver) deposit(j *running, s *session, lease tasks.Lease) {
 	d.work.Go(func() {
 		tokens, err := d.bring(j.ctx, &lease)
-		d.box.post(func() {
+		d.box.Post(func() {
 			if _, live := j.state.Lookup(lease.ID); !live || s.gone || s.grants.get(lease.ID) == nil {
 				return // cancelled meanwhile
 			}

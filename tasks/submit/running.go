@@ -150,7 +150,7 @@ func (d *Driver) aside(j *running, f func(context.Context) func()) {
 		}
 		then := f(j.ctx)
 		<-d.cpu
-		d.box.post(func() {
+		d.box.Post(func() {
 			if !j.state.Phase().Over() {
 				then()
 			}
@@ -292,7 +292,7 @@ func (d *Driver) check(j *running, c job.Examine) {
 		} else if !d.digests(j.ctx, secret, &c, &ev) {
 			return
 		}
-		d.box.post(func() {
+		d.box.Post(func() {
 			delete(j.checks, key)
 			d.step(j, ev, time.Now().UnixMilli())
 		})

@@ -48,7 +48,7 @@ func (d *Driver) find(j *running, o *wire.Offer, signed []byte, now int64) {
 	d.work.Go(func() {
 		defer cancel()
 		s := d.o.Searcher.Search(ctx, w)
-		d.box.post(func() {
+		d.box.Post(func() {
 			q.going = false
 			q.next = time.Now().Add(match.NextSearch(q.row)).UnixMilli()
 			q.sum.add(&s)

@@ -128,7 +128,7 @@ func (d *Driver) HandleSession(ctx context.Context, stream Stream) error {
 	if werr := <-written; err == nil {
 		err = werr
 	}
-	d.box.post(func() { d.leave(s) })
+	d.box.Post(func() { d.leave(s) })
 	return err
 }
 
@@ -387,7 +387,7 @@ func (s *session) read() error {
 		if err != nil {
 			var conflict *wire.ConflictError
 			if errors.As(err, &conflict) {
-				s.d.box.post(func() { s.d.proof(conflict.Evidence) })
+				s.d.box.Post(func() { s.d.proof(conflict.Evidence) })
 			}
 			var we *wire.Error
 			if errors.As(err, &we) {
@@ -405,7 +405,7 @@ func (s *session) read() error {
 		case <-s.d.ctx.Done():
 			return nil
 		}
-		s.d.box.post(func() {
+		s.d.box.Post(func() {
 			<-credit
 			if !s.gone {
 				s.heard = time.Now().UnixMilli()

@@ -54,7 +54,7 @@ func (d *Driver) expel(worker tasks.NodeID, why string) {
 		s.window = 0
 		s.end(tasks.Because(tasks.Banned, "%s", why))
 	}
-	d.box.post(func() { // not in the middle of a step
+	d.box.Post(func() { // not in the middle of a step
 		now := time.Now().UnixMilli()
 		for _, j := range slices.Clone(d.active) {
 			for _, l := range j.state.Leases(worker) {

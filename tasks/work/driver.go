@@ -18,6 +18,7 @@ import (
 
 	"kith/storage/dag"
 	"kith/tasks"
+	"kith/tasks/mailbox"
 	"kith/tasks/match"
 	"kith/tasks/wire"
 )
@@ -32,7 +33,7 @@ type Driver struct {
 	self tasks.NodeID
 	log  *slog.Logger
 
-	box     *mailbox[func()]
+	box     *mailbox.Box[func()]
 	stopped chan struct{} // closed when Serve has returned
 	runs    chan *run     // for the slots
 	fetches chan struct{} // places for fetches
@@ -88,7 +89,7 @@ func New(o Options) *Driver {
 	}
 	return &Driver{
 		o: o, self: tasks.NodeID(o.Key.Public().(ed25519.PublicKey)), log: o.Logger,
-		box: newMailbox[func()](), stopped: make(chan struct{}), runs: make(chan *run, o.Slots), fetches: make(chan struct{}, 2*o.Slots+2),
+		box: mailbox.New[func()](), stopped: make(chan struct{}), runs: make(chan *run, o.Slots), fetches: make(chan struct{}, 2*o.Slots+2),
 		shared:   sharing{roots: map[dag.CID]*sharedInput{}},
 		outputs:  map[tasks.NodeID]map[tasks.LeaseID]*shownOutput{},
 		sessions: map[tasks.NodeID]*session{}, heard: map[tasks.NodeID][]tasks.Verdict{}, noWork: map[tasks.Code]*NoWork{}, users: map[tasks.JobID]*user{},
@@ -117,9 +118,9 @@ func (d *Driver) Serve(ctx context.Context) error {
 		case <-ctx.Done():
 			d.sayGoodbye()
 			return ctx.Err()
-		case <-d.box.wake:
+		case <-d.box.Wake:
 		}
-		for _, f := range d.box.take() {
+		for _, f := range d.box.Take() {
 			f()
 		}
 		d.start()
@@ -131,7 +132,7 @@ func (d *Driver) Serve(ctx context.Context) error {
 // ask runs f in the loop and returns what it returns. When ctx ends first, f may still run.
 func ask[T any](ctx context.Context, d *Driver, f func() T) (T, error) {
 	answer := make(chan T, 1)
-	d.box.post(func() { answer <- f() })
+	d.box.Post(func() { answer <- f() })
 	var none T
 	select {
 	case v := <-answer:
@@ -151,7 +152,7 @@ func (d *Driver) do(ctx context.Context, f func()) error {
 
 // HandleOffer considers an offer heard on a topic; rtt is how far its submitter is, 0 if unknown. It returns at once.
 func (d *Driver) HandleOffer(o wire.Offer, rtt time.Duration) {
-	d.box.post(func() { d.consider(&o, rtt, false) })
+	d.box.Post(func() { d.consider(&o, rtt, false) })
 }
 
 // Invite considers an offer that was handed to this node alone, and says why it is not answered, or nil.
@@ -434,7 +435,7 @@ func (d *Driver) unuses(id tasks.JobID) {
 		return
 	}
 	u.timer = time.AfterFunc(warm, func() {
-		d.box.post(func() {
+		d.box.Post(func() {
 			if u.leases == 0 && d.users[id] == u {
 				delete(d.users, id)
 				d.o.Executor.Release(id)

@@ -139,7 +139,7 @@ func (s *session) prepareAhead() {
 		d.work.Go(func() {
 			err := d.fetch(ctx, h)
 			cancel(nil)
-			d.box.post(func() { d.prepared(h, err) })
+			d.box.Post(func() { d.prepared(h, err) })
 		})
 		if ahead--; ahead == 0 {
 			return
@@ -295,7 +295,7 @@ func (s *session) beat() {
 		return
 	}
 	s.beating = true
-	time.AfterFunc(s.d.o.Heartbeat, func() { s.d.box.post(s.heartbeat) })
+	time.AfterFunc(s.d.o.Heartbeat, func() { s.d.box.Post(s.heartbeat) })
 }
 
 func (s *session) heartbeat() {

@@ -275,7 +275,7 @@ func (d *Driver) execute(r *run) {
 	out, err := d.o.Executor.Run(r.ctx, lease.Do, func(done, total int64) {
 		if now := time.Now(); now.Sub(told) > time.Second {
 			told = now
-			d.box.post(func() { r.of.done, r.of.total = done, total })
+			d.box.Post(func() { r.of.done, r.of.total = done, total })
 		}
 	})
 	p := promise{Submitter: r.of.s.peer, Lease: lease.ID, Job: lease.Do.Job, Expiry: lease.Expiry}
@@ -303,7 +303,7 @@ func (d *Driver) execute(r *run) {
 		r.release()
 	}
 	took := time.Since(began)
-	d.box.post(func() { d.ran(r.of, &p, took, err, out.Log) })
+	d.box.Post(func() { d.ran(r.of, &p, took, err, out.Log) })
 }
 
 // ran takes an execution back from a slot.

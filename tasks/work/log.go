@@ -56,7 +56,7 @@ func (d *Driver) append(r *record, durable bool, done func(uint64, error)) {
 // keep puts a promise on stable storage; kept follows in the loop.
 func (d *Driver) keep(h *held) {
 	d.append(&record{Promise: &h.promise}, true, func(seq uint64, err error) {
-		d.box.post(func() {
+		d.box.Post(func() {
 			if err == nil {
 				d.lastSeq = seq
 			}
@@ -185,7 +185,7 @@ func (d *Driver) snapshot() {
 			_, err := w.Write(b)
 			return err
 		})
-		d.box.post(func() {
+		d.box.Post(func() {
 			d.saving = false
 			if err != nil {
 				d.log.Error("Cannot write a snapshot of the promises", "error", err)

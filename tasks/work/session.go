@@ -400,7 +400,7 @@ func (s *session) read(c *connection) error {
 		case <-s.d.ctx.Done():
 			return nil
 		}
-		s.d.box.post(func() {
+		s.d.box.Post(func() {
 			<-credit
 			if s.conn == c {
 				s.hear(m)

@@ -26,10 +26,12 @@ type Tree struct {
 	of     map[string]string
 	v2     map[string]bool // by controller
 	number atomic.Int64
+	io     io
 
 	mu     sync.Mutex
 	groups map[*Group]bool // that have a quota of their own
 	quota  int64           // of the whole tree, microseconds a period; 0: none
+	drives map[device]bool // that have a limit
 }
 
 // Group is a group of processes. Its methods may be called by one goroutine at a time.
@@ -85,6 +87,7 @@ func openAt(proc string, pid int) (*Tree, error) {
 			}
 		}
 	}
+	t.io.dir, t.io.together = t.openIO(proc, own, name)
 	return t, nil
 }
 
@@ -93,6 +96,9 @@ func (t *Tree) Close() error {
 	var errs []error
 	for _, dir := range t.dirs {
 		errs = append(errs, remove(dir))
+	}
+	if t.io.together {
+		errs = append(errs, remove(t.io.dir))
 	}
 	return errors.Join(errs...)
 }
@@ -115,7 +121,7 @@ func (g *Group) Add(pid int) error {
 			return err
 		}
 	}
-	return nil
+	return g.tree.io.add("cgroup.procs", pid)
 }
 
 // Host moves the calling thread alone into the group, until it moves on: processes that it starts begin their lives there.
@@ -136,7 +142,7 @@ func (g *Group) Host() error {
 			return err
 		}
 	}
-	return nil
+	return g.tree.io.host(syscall.Gettid())
 }
 
 // Set sets the limits, all of which must be positive.
@@ -335,13 +341,19 @@ func enable(dir string) error {
 		return err
 	}
 	for _, c := range needed {
-		if !slices.Contains(strings.Fields(string(has)), c) {
-			if err := write(filepath.Join(dir, "cgroup.subtree_control"), "+"+c); err != nil {
-				return err
-			}
+		if err := handOn(dir, has, c); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// handOn hands a controller on to the groups below dir, unless it is among those that are.
+func handOn(dir string, has []byte, controller string) error {
+	if slices.Contains(strings.Fields(string(has)), controller) {
+		return nil
+	}
+	return write(filepath.Join(dir, "cgroup.subtree_control"), "+"+controller)
 }
 
 // sweep removes the folders of processes that are no more.

@@ -2,7 +2,11 @@
 
 package cgroup
 
-import "fmt"
+import (
+	"fmt"
+
+	"kith/storage/governor"
+)
 
 // Tree is where groups are made. There are none on this system.
 type Tree struct{}
@@ -21,6 +25,12 @@ func (*Tree) Close() error { return nil }
 
 // Limit returns ErrUnavailable.
 func (*Tree) Limit(Sum) error { return ErrUnavailable }
+
+// HasDrives returns false.
+func (*Tree) HasDrives() bool { return false }
+
+// LimitDrives returns ErrUnavailable.
+func (*Tree) LimitDrives([]governor.Cap) error { return ErrUnavailable }
 
 // Add returns ErrUnavailable.
 func (*Group) Add(int) error { return ErrUnavailable }

@@ -283,6 +283,8 @@ func misdeed(_ context.Context, c *tasks.Call, arg string, num int) error {
 			}
 			time.Sleep(time.Millisecond)
 		}
+	case "direct":
+		return direct(c, arg)
 	case "fill closed", "fill deep", "fill inodes", "fill folders", "fill output", "hole":
 		return fill(c, num)
 	case "garbage": // on the way to the parent
