@@ -15,6 +15,7 @@ const (
 	bookDir    = "log/receipts" // receipts and evidence of own jobs
 	earnedDir  = "log/earned"   // receipts for work done
 	scratchDir = "scratch"      // files of running tasks; wiped at every start
+	codeDir    = "code"         // programs of tasks, compiled for this machine
 	peersFile  = "peers.json"   // peers met before
 )
 

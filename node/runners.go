@@ -48,7 +48,8 @@ func OpenRunners(o execute.Options, spares int) (*execute.Executor, *sandbox.Pro
 
 func (n *Node) openRunners(l *live) (*runners, error) {
 	executor, engine, err := OpenRunners(execute.Options{
-		Blobs: l.stores.blobs, Kinds: n.kinds, Scratch: filepath.Join(n.o.Home, scratchDir), Disk: n.drives.Device(filepath.Join(n.o.Home, scratchDir)), Logger: n.log,
+		Blobs: l.stores.blobs, Kinds: n.kinds, Scratch: filepath.Join(n.o.Home, scratchDir), Prepared: filepath.Join(n.o.Home, codeDir),
+		Disk: n.drives.Device(filepath.Join(n.o.Home, scratchDir)), Logger: n.log,
 	}, 0)
 	if err != nil {
 		return nil, err

@@ -129,8 +129,11 @@ type Call struct {
 	In []fs.FS
 	// Scratch is an empty folder of the task's own, wiped afterwards.
 	Scratch string
-	Out     Output
-	Log     func(format string, args ...any) // capped and redacted
+	// Prepared is a folder, to be read alone, with what the kind once made of the file that its inputs carry along, in a
+	// process of its own: code compiled for this machine, for example. Empty: there is none, and the kind does without.
+	Prepared string
+	Out      Output
+	Log      func(format string, args ...any) // capped and redacted
 	// Progress reports work done of total, in bytes of input. Cheap; may be called often.
 	Progress func(done, total int64)
 }

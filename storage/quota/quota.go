@@ -18,7 +18,7 @@ const (
 	Blocks  Kind = "blocks"  // inputs and outputs of jobs, own and foreign
 	Results Kind = "results" // of own finished jobs; they lie among the blocks
 	Logs    Kind = "logs"    // what the node must not forget, and what it writes about itself
-	Scratch Kind = "scratch" // files of running tasks
+	Scratch Kind = "scratch" // files of running tasks, and their programs as they were compiled for this machine
 	Models  Kind = "models"  // fetched models
 	Other   Kind = "other"   // settings, keys, lists of peers
 )
@@ -34,6 +34,8 @@ func Of(name string) Kind {
 		return Kind(top)
 	case "log":
 		return Logs
+	case "code":
+		return Scratch
 	}
 	return Other
 }

@@ -7,7 +7,7 @@ import (
 
 func TestOf(t *testing.T) {
 	for name, want := range map[string]Kind{
-		"blocks/000001.vlog": Blocks, "log/jobs/1.log": Logs, "scratch/runner-1/in/x": Scratch, "models/a": Models, "settings.json": Other, "": Other,
+		"blocks/000001.vlog": Blocks, "log/jobs/1.log": Logs, "scratch/runner-1/in/x": Scratch, "code/ab/data": Scratch, "models/a": Models, "settings.json": Other, "": Other,
 		"./blocks/x": Blocks, "results": Other, "blocksX/y": Other, "log": Logs,
 	} {
 		if got := Of(name); got != want {

@@ -38,8 +38,12 @@ type Options struct {
 	MaxInput int64
 	// MaxIdle is how many runners may wait for their job's next task, over all jobs. 0: twice the processors, at least 8.
 	MaxIdle int
-	Disk    Disk         // of Scratch; nil: no limits
-	Logger  *slog.Logger // nil: slog.Default
+	// Prepared is a folder of this executor's own for what kinds make once, for this machine, of the files that their
+	// inputs carry along; it outlives the executor. Empty: nothing is made. PreparedBytes bounds it; 0: 512 MiB.
+	Prepared      string
+	PreparedBytes int64
+	Disk          Disk         // of Scratch and Prepared; nil: no limits
+	Logger        *slog.Logger // nil: slog.Default
 }
 
 // Disk holds what the executor reads and writes in its scratch folder to the limits of the drive. A governor.Device is
@@ -75,6 +79,7 @@ type Executor struct {
 	o    Options
 	log  *slog.Logger
 	pool pool
+	made prepared
 }
 
 // New returns an executor. Close it when no call is in progress any more.
@@ -101,6 +106,9 @@ func New(o Options) (*Executor, error) {
 		return nil, fmt.Errorf("scratch folder: %w", err)
 	}
 	e := &Executor{o: o, log: o.Logger}
+	if err := e.made.open(&e.o); err != nil {
+		return nil, err
+	}
 	e.pool = pool{engine: o.Engine, root: o.Scratch, most: o.MaxIdle, busy: map[*slot]bool{}}
 	return e, e.wipe()
 }
@@ -177,6 +185,9 @@ func (e *Executor) perform(ctx context.Context, job tasks.JobID, w sandbox.Work,
 		return Output{}, err
 	}
 	w.Inline, w.OutDir, w.Scratch = inlineOutput, s.out(), s.tmp()
+	if w.Op == sandbox.OpRun && len(inputs) > 0 && (len(keys) == 0 || len(keys[0]) == 0) { // what is sealed leaves no trace
+		w.Prepared = e.prepare(ctx, s, &w, inputs[0])
+	}
 	res, err := s.runner.Run(ctx, w)
 	out := Output{Log: res.Log, WallMillis: res.WallMillis, CPUMillis: res.CPUMillis}
 	s.dirty = s.dirty || res.OnDisk || err != nil
@@ -246,6 +257,8 @@ type slot struct {
 	dir     string
 	dirty   bool // something may lie in its folders
 	release bool // the job is over; guarded by the pool
+	// prepared is the key of what lies in the folder of that name, as long as the slot lives.
+	prepared string
 }
 
 func (s *slot) out() string { return filepath.Join(s.dir, sandbox.OutDir) }
@@ -269,11 +282,9 @@ func (p *pool) acquire(ctx context.Context, job tasks.JobID) (*slot, error) {
 				break
 			}
 		}
-		p.next++
-		number := p.next
 		p.mu.Unlock()
 		if s == nil {
-			return p.open(ctx, job, filepath.Join(p.root, slotPrefix+strconv.Itoa(number)))
+			return p.open(ctx, job)
 		}
 		if s.runner.Alive() {
 			return s, nil
@@ -282,7 +293,12 @@ func (p *pool) acquire(ctx context.Context, job tasks.JobID) (*slot, error) {
 	}
 }
 
-func (p *pool) open(ctx context.Context, job tasks.JobID, dir string) (*slot, error) {
+// open starts a runner that has never done any work.
+func (p *pool) open(ctx context.Context, job tasks.JobID) (*slot, error) {
+	p.mu.Lock()
+	p.next++
+	dir := filepath.Join(p.root, slotPrefix+strconv.Itoa(p.next))
+	p.mu.Unlock()
 	s := &slot{job: job, dir: dir}
 	if err := errors.Join(os.Mkdir(dir, 0o700), os.Mkdir(s.in(), 0o700), os.Mkdir(s.out(), 0o700), os.Mkdir(s.tmp(), 0o700)); err != nil {
 		return nil, fmt.Errorf("scratch folder: %w", err)
@@ -333,8 +349,20 @@ func (s *slot) clean() error {
 		}
 	}
 	s.dirty = false
-	for _, dir := range [...]string{s.in(), s.out(), s.tmp()} {
+	for _, dir := range [...]string{s.out(), s.tmp()} {
 		if err := sandbox.Empty(dir); err != nil { // the runner holds on to the folder itself
+			return err
+		}
+	}
+	inputs, err := os.ReadDir(s.in())
+	if err != nil {
+		return err
+	}
+	for _, d := range inputs {
+		if s.prepared != "" && d.Name() == preparedDir {
+			continue
+		}
+		if err := sandbox.Wipe(filepath.Join(s.in(), d.Name())); err != nil {
 			return err
 		}
 	}

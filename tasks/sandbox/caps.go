@@ -25,7 +25,7 @@ type Caps struct {
 	Memory int64   // bytes
 	IO     int64   // bytes read from and written to disks, each second
 	Drives []governor.Cap
-	// Halt stops the tasks of leases (OpRun) where they are, at once, until it is false again. They keep their memory, and
+	// Halt stops the tasks of leases (OpRun, OpPrepare) where they are, at once, until it is false again. They keep their memory, and
 	// their clock stands still. Work for this machine's own jobs (OpMerge, OpSplit, OpCompare) goes on.
 	Halt bool
 }

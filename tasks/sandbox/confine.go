@@ -96,6 +96,9 @@ func translate(w *Work, dir, root string) (Work, error) {
 	if t.Scratch, err = inside(w.Scratch, TmpDir); err != nil {
 		return t, err
 	}
+	if t.Prepared, err = inside(w.Prepared, InDir); err != nil {
+		return t, err
+	}
 	for i := range w.In {
 		if w.In[i].Dir == "" {
 			continue

@@ -67,6 +67,9 @@ const (
 	// OpCompare says which of the inputs, outputs of the last step, agree as its kind demands (AgreementFile).
 	OpCompare Op = "compare"
 	OpSplit   Op = "split" // input listing → parts (see package tasks/execute)
+	// OpPrepare has the kind of the first step make, of the file that its inputs carry along, what later goes into
+	// Work.Prepared. It is done in a runner that does nothing else: what it makes is given to other jobs.
+	OpPrepare Op = "prepare"
 )
 
 // Work is one thing to run.
@@ -85,6 +88,8 @@ type Work struct {
 	// and TmpDir of the runner's folder.
 	// Both may be empty strings if Inline is set: a task whose output fits needs no folder at all.
 	OutDir, Scratch string
+	// Prepared is a folder somewhere in InDir with what OpPrepare made; empty: none.
+	Prepared string
 	// Inline is the largest output, in bytes of all files together, to return in Result.Inline instead of in OutDir.
 	Inline   int64
 	Limits   tasks.Limits // no zero fields

@@ -30,7 +30,7 @@ const (
 )
 
 const (
-	protocolVersion = 2
+	protocolVersion = 3
 	maxWorkFrame    = 64 << 20
 	maxLogLine      = 4 << 10
 	maxFiles        = 1 << 16 // files in one output or inline input
@@ -209,6 +209,7 @@ func putWork(b []byte, w *Work) []byte {
 	}
 	b = putString(b, w.OutDir)
 	b = putString(b, w.Scratch)
+	b = putString(b, w.Prepared)
 	b = putInt(b, w.Inline)
 	l := &w.Limits
 	for _, v := range [...]int64{l.WallMillis, l.CPUMillis, l.MemoryBytes, l.ScratchBytes, l.OutputBytes, l.LogBytes, l.VRAMBytes, l.Processes} {
@@ -237,7 +238,7 @@ func parseWork(body []byte) (Work, error) {
 	for i := range w.In {
 		w.In[i] = Files{Dir: f.string(maxName), Inline: f.files(maxWorkFrame)}
 	}
-	w.OutDir, w.Scratch, w.Inline = f.string(maxName), f.string(maxName), f.int()
+	w.OutDir, w.Scratch, w.Prepared, w.Inline = f.string(maxName), f.string(maxName), f.string(maxName), f.int()
 	l := &w.Limits
 	for _, v := range [...]*int64{&l.WallMillis, &l.CPUMillis, &l.MemoryBytes, &l.ScratchBytes, &l.OutputBytes, &l.LogBytes, &l.VRAMBytes, &l.Processes} {
 		*v = f.int()

@@ -62,6 +62,9 @@ func tryPerform(ctx context.Context, kinds tasks.Registry, w *Work, log func(str
 	if (w.Op == OpMerge || w.Op == OpCompare) && len(steps) > 0 {
 		steps = steps[len(steps)-1:]
 	}
+	if w.Op == OpPrepare && len(steps) > 0 {
+		steps = steps[:1]
+	}
 	if w.Op == OpSplit {
 		steps = []tasks.Step{{}}
 	}
@@ -79,6 +82,9 @@ func tryPerform(ctx context.Context, kinds tasks.Registry, w *Work, log func(str
 			Progress: func(done, total int64) {
 				progress(int64(i)*total+done, int64(len(steps))*total)
 			},
+		}
+		if i == 0 {
+			c.Prepared = w.Prepared
 		}
 		if c.Scratch, err = scratchOf(w, i, len(steps)); err != nil {
 			return report{}, err
@@ -100,6 +106,11 @@ func tryPerform(ctx context.Context, kinds tasks.Registry, w *Work, log func(str
 	return report{}, nil
 }
 
+// preparer is a kind that makes something of the file that its inputs carry along. Prepare writes it to the output.
+type preparer interface {
+	Prepare(ctx context.Context, c *tasks.Call) error
+}
+
 func performStep(ctx context.Context, kinds tasks.Registry, op Op, s *tasks.Step, c *tasks.Call) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -119,6 +130,12 @@ func performStep(ctx context.Context, kinds tasks.Registry, op Op, s *tasks.Step
 		err = kind.Merge(ctx, c)
 	case OpCompare:
 		err = compare(ctx, kind, c)
+	case OpPrepare:
+		p, ok := kind.(preparer)
+		if !ok {
+			return fmt.Errorf("%s prepares nothing", s.Kind)
+		}
+		err = p.Prepare(ctx, c)
 	default:
 		err = kind.Run(ctx, c)
 	}

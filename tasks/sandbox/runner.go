@@ -58,7 +58,7 @@ func (r *runner) Run(ctx context.Context, w Work) (Result, error) {
 		}
 	}
 	r.used = true
-	r.engine.caps.begin(c, w.Op == OpRun)
+	r.engine.caps.begin(c, w.Op == OpRun || w.Op == OpPrepare)
 	res, err := c.work(ctx, r.dir, &w)
 	r.engine.caps.end(c)
 	if !reusable {
@@ -132,7 +132,7 @@ func checkWork(kinds tasks.Registry, w *Work) (reusable bool, err error) {
 		return true, nil
 	case opProbe, opExact:
 		return true, nil
-	case OpRun, OpMerge, OpCompare:
+	case OpRun, OpMerge, OpCompare, OpPrepare:
 	default:
 		return false, fmt.Errorf("sandbox: unknown operation %.20q", w.Op)
 	}

@@ -23,6 +23,8 @@
 //     module sleeps, which takes no time; random bytes that follow from the job's seed and the number of the part.
 //   - no network, no other file, no more memory than the parameter memory says.
 //
+// A module is compiled once for a machine: by a runner that runs nothing, for all tasks of all jobs that carry the same one.
+//
 // It must export _start, import nothing but wasi_snapshot_preview1, and end with exit code 0. So its result depends on
 // nothing but its input, and replicas agree bit by bit.
 //

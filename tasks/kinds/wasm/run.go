@@ -11,135 +11,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
-	"sync"
 	"time"
 
 	"github.com/tetratelabs/wazero"
-	"github.com/tetratelabs/wazero/api"
-	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
 	"github.com/tetratelabs/wazero/sys"
 
 	"kith/tasks"
 )
-
-// program is a compiled module and what instances of it live in.
-type program struct {
-	runtime wazero.Runtime
-	module  wazero.CompiledModule
-}
-
-// cache keeps the program that was last compiled: a runner serves one job, whose tasks all have the same module.
-type cache struct {
-	mu  sync.Mutex
-	key cacheKey
-	p   *program
-	// users counts runs of p; a program that was replaced is closed by its last.
-	users map[*program]int
-}
-
-type cacheKey struct {
-	sum      [32]byte
-	memory   int64
-	stopping bool
-}
-
-// get returns the program of the module code, compiled if need be. done must be called when it is no longer used.
-func (c *cache) get(ctx context.Context, code []byte, memory int64) (p *program, done func(), err error) {
-	// What can be cancelled is compiled with checks for that; what is ended by ending its process does without.
-	key := cacheKey{sha256.Sum256(code), memory, ctx.Done() != nil}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.p == nil || c.key != key {
-		fresh, err := compile(ctx, wazero.NewRuntimeConfig().WithCloseOnContextDone(key.stopping), code, memory)
-		if err != nil {
-			return nil, nil, err
-		}
-		old := c.p
-		c.p, c.key = fresh, key
-		if old != nil && c.users[old] == 0 {
-			old.close()
-		}
-	}
-	if c.users == nil {
-		c.users = map[*program]int{}
-	}
-	p = c.p
-	c.users[p]++
-	return p, func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if c.users[p]--; c.users[p] == 0 {
-			delete(c.users, p)
-			if p != c.p {
-				p.close()
-			}
-		}
-	}, nil
-}
-
-func (p *program) close() { _ = p.runtime.Close(context.Background()) }
-
-const wasi = wasi_snapshot_preview1.ModuleName
-
-// compile checks that the module is one that can be run here.
-func compile(ctx context.Context, config wazero.RuntimeConfig, code []byte, memory int64) (_ *program, err error) {
-	if !bytes.HasPrefix(code, []byte("\x00asm")) {
-		return nil, fmt.Errorf("%w: it is not WebAssembly: it begins with %q", ErrModule, code[:min(len(code), 8)])
-	}
-	pages := uint32(min(memory<<4, 1<<16)) // of 64 KiB
-	r := wazero.NewRuntimeWithConfig(ctx, config.WithMemoryLimitPages(pages).WithDebugInfoEnabled(false))
-	p := &program{runtime: r}
-	defer func() {
-		if err != nil {
-			p.close()
-		}
-	}()
-	if p.module, err = r.CompileModule(ctx, code); err != nil {
-		return nil, fmt.Errorf("%w: %s", ErrModule, firstLine(err))
-	}
-	start, ok := p.module.ExportedFunctions()["_start"]
-	if !ok || len(start.ParamTypes()) > 0 || len(start.ResultTypes()) > 0 {
-		return nil, fmt.Errorf("%w: it exports no function _start: build it as a WASI command (Go: GOOS=wasip1 GOARCH=wasm)", ErrModule)
-	}
-	if _, err := wasi_snapshot_preview1.Instantiate(ctx, r); err != nil {
-		return nil, err
-	}
-	if err := imports(p.module, r.Module(wasi)); err != nil {
-		return nil, err
-	}
-	return p, nil
-}
-
-// imports refuses what is not given.
-func imports(m wazero.CompiledModule, host api.Module) error {
-	var missing []string
-	given := host.ExportedFunctionDefinitions()
-	for _, f := range m.ImportedFunctions() {
-		if module, name, _ := f.Import(); module != wasi || given[name] == nil {
-			missing = append(missing, fmt.Sprintf("%.40q.%.40q", module, name))
-		}
-	}
-	for _, mem := range m.ImportedMemories() {
-		module, name, _ := mem.Import()
-		missing = append(missing, fmt.Sprintf("%.40q.%.40q", module, name))
-	}
-	if len(missing) == 0 {
-		return nil
-	}
-	slices.Sort(missing)
-	more := ""
-	if n := len(missing); n > 5 {
-		missing, more = missing[:5], fmt.Sprintf(" and %d more", n-5)
-	}
-	return fmt.Errorf("%w: it imports %s%s; only %s is given", ErrModule, strings.Join(missing, ", "), more, wasi)
-}
-
-func firstLine(err error) string {
-	line, _, _ := strings.Cut(err.Error(), "\n")
-	return line[:min(len(line), 200)]
-}
 
 func (k Kind) run(ctx context.Context, c *tasks.Call, p *Params) (err error) {
 	if len(c.In) == 0 || c.Scratch == "" {
@@ -152,7 +30,7 @@ func (k Kind) run(ctx context.Context, c *tasks.Call, p *Params) (err error) {
 	if err != nil {
 		return err
 	}
-	prog, done, err := k.modules.get(ctx, code, p.Memory)
+	prog, done, err := k.modules.get(ctx, code, p.Memory, c.Prepared)
 	if err != nil {
 		return err
 	}

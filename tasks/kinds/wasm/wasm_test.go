@@ -328,7 +328,12 @@ func engine(t testing.TB) sandbox.Engine {
 
 func confined(t testing.TB, code []byte, params string) (sandbox.Runner, sandbox.Work) {
 	t.Helper()
-	e := engine(t)
+	return confinedIn(t, engine(t), code, params)
+}
+
+// confinedIn opens a runner of an engine, and returns work with a module for it.
+func confinedIn(t testing.TB, e sandbox.Engine, code []byte, params string) (sandbox.Runner, sandbox.Work) {
+	t.Helper()
 	dir := t.TempDir()
 	in := filepath.Join(dir, sandbox.InDir, "0")
 	if err := errors.Join(os.MkdirAll(in, 0o700), os.Mkdir(filepath.Join(dir, sandbox.OutDir), 0o700), os.Mkdir(filepath.Join(dir, sandbox.TmpDir), 0o700),

@@ -73,3 +73,41 @@ func fillFolder(dir string) error {
 	}
 	return nil
 }
+
+// tamper reads what was prepared and tries to change it.
+func tamper(c *tasks.Call) error {
+	name := filepath.Join(c.Prepared, "code")
+	code, err := os.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	other := filepath.Join(c.Scratch, "other")
+	if err := os.WriteFile(other, []byte("bad"), 0o600); err != nil {
+		return err
+	}
+	open := func(flag int) error {
+		f, err := os.OpenFile(name, flag, 0o600)
+		if err == nil {
+			err = f.Close()
+		}
+		return err
+	}
+	var did []string
+	for what, try := range map[string]func() error{
+		"write":    func() error { return os.WriteFile(name, []byte("bad"), 0o600) },
+		"open":     func() error { return open(os.O_RDWR) },
+		"append":   func() error { return open(os.O_WRONLY | os.O_APPEND) },
+		"truncate": func() error { return os.Truncate(name, 1) },
+		"remove":   func() error { return os.Remove(name) },
+		"rename":   func() error { return os.Rename(name, name+"2") },
+		"replace":  func() error { return os.Rename(other, name) },
+		"add":      func() error { return os.WriteFile(filepath.Join(c.Prepared, "more"), nil, 0o600) },
+		"link":     func() error { return os.Link(name, filepath.Join(c.Scratch, "link")) },
+		"move out": func() error { return os.Rename(c.Prepared, filepath.Join(c.Scratch, "mine")) },
+	} {
+		if try() == nil {
+			did = append(did, what)
+		}
+	}
+	return errors.Join(put(c, "n", code), put(c, "did", []byte(strings.Join(did, ", "))))
+}

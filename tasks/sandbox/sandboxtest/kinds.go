@@ -283,6 +283,8 @@ func misdeed(_ context.Context, c *tasks.Call, arg string, num int) error {
 			}
 			time.Sleep(time.Millisecond)
 		}
+	case "prepared":
+		return tamper(c)
 	case "direct":
 		return direct(c, arg)
 	case "fill closed", "fill deep", "fill inodes", "fill folders", "fill output", "hole":
