@@ -91,9 +91,46 @@ func (n *Node) Receipts(ctx context.Context, job string, limit int) ([]api.Recei
 	if err != nil {
 		return nil, err
 	}
+	claims, err := n.claims(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	for i := range claims {
+		byRole["worker"] = append(byRole["worker"], claimLines(&claims[i])...)
+	}
 	out := append(byRole["worker"], byRole["submitter"]...)
 	slices.SortStableFunc(out, func(a, b api.Receipt) int { return cmp.Compare(b.At, a.At) })
 	return out[:min(limit, len(out))], nil
+}
+
+// claims are the results that others had of this node and signed no receipt for, of one job or of all.
+func (n *Node) claims(ctx context.Context, id tasks.JobID) ([]wire.Claims, error) {
+	list, err := n.live.Load().works.driver.Claims(ctx)
+	if err != nil || id == (tasks.JobID{}) {
+		return list, refusalOf(err)
+	}
+	return slices.DeleteFunc(list, func(c wire.Claims) bool {
+		return !slices.ContainsFunc(c.Leases, func(l wire.Claim) bool { return l.Job == id })
+	}), nil
+}
+
+// claimLines shows claims beside receipts.
+func claimLines(c *wire.Claims) (out []api.Receipt) {
+	claim, outcome := api.ClaimAccepted, tasks.Accepted
+	if c.Heard.Head.Type != wire.TypeVerdicts {
+		claim, outcome = api.ClaimAsked, ""
+	}
+	for i := range c.Leases {
+		l := &c.Leases[i]
+		out = append(out, api.Receipt{
+			Receipt: tasks.Receipt{
+				Job: l.Job, Task: l.Task, Lease: l.Lease(c.Worker()), Submitter: c.Submitter(), Worker: c.Worker(), Kinds: l.Kinds, Root: l.Root,
+				Outcome: outcome, WallMillis: l.WallMillis, CPUMillis: l.CPUMillis, At: l.Expiry,
+			},
+			Role: "worker", Claim: claim,
+		})
+	}
+	return out
 }
 
 // Bundle implements api.Records.
@@ -104,7 +141,7 @@ func (n *Node) Bundle(ctx context.Context, job string) (*wire.Bundle, error) {
 	}
 	l := n.live.Load()
 	out := &wire.Bundle{
-		Version: wire.Version, Network: l.cfg.Network, Writer: n.self.Node(), At: time.Now().UnixMilli(), Batches: []wire.Batch{}, Conflicts: []wire.Evidence{},
+		Version: wire.Version, Network: l.cfg.Network, Writer: n.self.Node(), At: time.Now().UnixMilli(), Batches: []wire.Batch{}, Conflicts: []wire.Evidence{}, Claims: []wire.Claims{},
 	}
 	err = n.batches(ctx, id, func(_ string, b wire.Batch) {
 		if id == (tasks.JobID{}) || slices.ContainsFunc(b.Receipts, func(r tasks.Receipt) bool { return r.Job == id }) {
@@ -112,6 +149,9 @@ func (n *Node) Bundle(ctx context.Context, job string) (*wire.Bundle, error) {
 		}
 	})
 	if err != nil {
+		return nil, err
+	}
+	if out.Claims, err = n.claims(ctx, id); err != nil {
 		return nil, err
 	}
 	out.Conflicts, err = n.conflicts(ctx)

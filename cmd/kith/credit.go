@@ -77,10 +77,10 @@ func (a *app) credit(who tasks.NodeID, bundles ...*wire.Bundle) error {
 	v := account{Statement: s, Node: who, Balance: s.Balance(who)}
 	return a.show(v, func(w io.Writer) {
 		if len(s.Transfers) > 0 {
-			rows := [][]string{{"WORKED", "FOR", "NET CPU", "DID", "GOT BACK", "RECEIPTS", "CLAIMED"}}
+			rows := [][]string{{"WORKED", "FOR", "NET CPU", "DID", "GOT BACK", "RECEIPTS", "CLAIMED", "UNSIGNED"}}
 			for _, t := range s.Transfers {
 				rows = append(rows, []string{
-					short(t.Worker), short(t.Submitter), cpuText(t.Net), cpuText(t.Gained), cpuText(t.Spent), fmt.Sprint(t.Receipts), cpuText(t.Claimed),
+					short(t.Worker), short(t.Submitter), cpuText(t.Net), cpuText(t.Gained), cpuText(t.Spent), fmt.Sprint(t.Receipts), cpuText(t.Claimed), unsignedText(t),
 				})
 			}
 			table(w, rows)
@@ -93,10 +93,21 @@ func (a *app) credit(who tasks.NodeID, bundles ...*wire.Bundle) error {
 				fmt.Fprintf(w, "worth nothing, %s: %d\n", why, n)
 			}
 		}
+		if s.Asked > 0 {
+			fmt.Fprintf(w, "results that were demanded and got no verdict: %d\n", s.Asked)
+		}
 		for _, f := range s.Faults {
 			fmt.Fprintf(w, "  %s\n", f)
 		}
 	})
+}
+
+// unsignedText writes what is claimed without receipts, which is in no balance.
+func unsignedText(t credit.Transfer) string {
+	if t.Claims == 0 {
+		return "–"
+	}
+	return fmt.Sprintf("%s in %d", cpuText(t.Unsigned), t.Claims)
 }
 
 // cpuText writes milliseconds of processor time.

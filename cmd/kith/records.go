@@ -84,8 +84,13 @@ func (c receiptsListCmd) Run(a *app) error {
 			if r.Role == "submitter" {
 				with = r.Worker
 			}
-			if r.Countered {
+			switch {
+			case r.Countered:
 				signed = "by both"
+			case r.Claim == api.ClaimAccepted:
+				signed = "claim"
+			case r.Claim == api.ClaimAsked:
+				signed = "claim, no verdict"
 			}
 			rows = append(rows, []string{
 				short(r.Lease), timeText(r.At), r.Role, short(with), short(r.Job), strings.Join(r.Kinds, " → "), string(r.Outcome), durationText(millis(r.CPUMillis)), signed,
@@ -160,7 +165,7 @@ func (c evidenceExportCmd) Run(a *app) error {
 		}
 		return err
 	}
-	a.note("%d batches of receipts and %d proofs in %s", len(bundle.Batches), len(bundle.Conflicts), c.File)
+	a.note("%d batches of receipts, %d messages that prove claims and %d proofs of lies in %s", len(bundle.Batches), len(bundle.Claims), len(bundle.Conflicts), c.File)
 	return nil
 }
 
@@ -185,9 +190,13 @@ func (c evidenceVerifyCmd) Run(a *app) error {
 			both++
 		}
 	}
-	v := map[string]any{"batches": len(bundle.Batches), "countersigned": both, "receipts": receipts, "conflicts": len(bundle.Conflicts), "writer": bundle.Writer}
+	claimed := 0
+	for i := range bundle.Claims {
+		claimed += len(bundle.Claims[i].Leases)
+	}
+	v := map[string]any{"claims": claimed, "batches": len(bundle.Batches), "countersigned": both, "receipts": receipts, "conflicts": len(bundle.Conflicts), "writer": bundle.Writer}
 	return a.show(v, func(w io.Writer) {
-		fmt.Fprintf(w, "it holds: %d receipts in %d batches, %d of them signed by both sides, and %d proofs of lies\n", receipts, len(bundle.Batches), both, len(bundle.Conflicts))
+		fmt.Fprintf(w, "it holds: %d receipts in %d batches, %d of them signed by both sides, %d claims without a receipt, and %d proofs of lies\n", receipts, len(bundle.Batches), both, claimed, len(bundle.Conflicts))
 	})
 }
 

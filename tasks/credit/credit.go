@@ -31,6 +31,10 @@ type Transfer struct {
 	Spent     int64        `json:"spentMillis"`   // by Submitter's work for Worker
 	Claimed   int64        `json:"claimedMillis"` // of both, under receipts that only the debtor has signed
 	Receipts  int          `json:"receipts"`      // that count
+	// Unsigned is what both claim for results that the debtor accepted and signed no receipt for. Nobody but the claimant
+	// has said how long they took, so it is in no other number.
+	Unsigned int64 `json:"unsignedMillis"`
+	Claims   int   `json:"claims"` // such results
 }
 
 // Void is why receipts are worth nothing.
@@ -50,6 +54,7 @@ type Statement struct {
 	Transfers []Transfer   `json:"transfers"` // by worker, then submitter
 	Void      map[Void]int `json:"void"`      // receipts that are worth nothing
 	Faults    []string     `json:"faults"`    // the first forged batches, in words
+	Asked     int          `json:"asked"`     // claimed results that a submitter demanded to see and gave no verdict on
 	Digest    wire.Hash    `json:"digest"`    // of Network and Transfers: two people compare it instead of all numbers
 }
 
@@ -60,8 +65,8 @@ type pair struct{ a, b tasks.NodeID }
 
 // sum is what a and b of a pair did for one another.
 type sum struct {
-	byA, byB, claimed int64
-	receipts          int
+	byA, byB, claimed, unsigned int64
+	receipts, claims            int
 }
 
 // Compute adds up all receipts of the bundles. A batch that is in several counts once. The order of bundles, batches and
@@ -116,8 +121,79 @@ func Compute(bundles ...*wire.Bundle) (*Statement, error) {
 			}
 		}
 	}
+	s.claims(bundles, seenLease, sums)
 	s.net(sums)
 	return s, nil
+}
+
+// claims adds what is claimed without a receipt.
+func (s *Statement) claims(bundles []*wire.Bundle, paid map[tasks.LeaseID]bool, sums map[pair]*sum) {
+	type claim struct {
+		heard    wire.Hash
+		accepted bool
+		of       *wire.Claims
+		i        int
+	}
+	var all []claim
+	for _, b := range bundles {
+		for j := range b.Claims {
+			c := &b.Claims[j]
+			accepted, err := c.Verify(b.Network)
+			if err != nil {
+				s.Void[Forged] += max(1, len(c.Leases))
+				if len(s.Faults) < maxFaults {
+					s.Faults = append(s.Faults, fmt.Sprintf("%d claims of %s on %s: %v", len(c.Leases), c.Worker().Short(), c.Submitter().Short(), err))
+				}
+				continue
+			}
+			for i := range c.Leases {
+				all = append(all, claim{c.Heard.Head.Sum(b.Network), accepted, c, i})
+			}
+		}
+	}
+	slices.Sort(s.Faults)
+	// Which of two claims for one lease counts must not depend on their order: the accepted one, then the smaller.
+	slices.SortStableFunc(all, func(x, y claim) int {
+		a, b := &x.of.Leases[x.i], &y.of.Leases[y.i]
+		return cmp.Or(rank(y.accepted)-rank(x.accepted), cmp.Compare(a.CPUMillis, b.CPUMillis), bytes.Compare(x.heard[:], y.heard[:]))
+	})
+	seen := map[tasks.LeaseID]wire.Hash{}
+	for _, c := range all {
+		x, worker := &c.of.Leases[c.i], c.of.Worker()
+		l := x.Lease(worker)
+		before, twice := seen[l]
+		switch {
+		case worker == c.of.Submitter():
+			s.Void[Self]++
+		case paid[l]: // it has its receipt by now
+		case twice && before == c.heard: // the same, from another file
+		case twice:
+			s.Void[Doubled]++
+		default:
+			seen[l] = c.heard
+			if !c.accepted {
+				s.Asked++
+				continue
+			}
+			sum := between(sums, worker, c.of.Submitter())
+			sum.unsigned += x.CPUMillis
+			sum.claims++
+		}
+	}
+}
+
+// between is the sum of two nodes, made if there is none.
+func between(sums map[pair]*sum, a, b tasks.NodeID) *sum {
+	p := pair{a, b}
+	if bytes.Compare(p.a[:], p.b[:]) > 0 {
+		p = pair{p.b, p.a}
+	}
+	x := sums[p]
+	if x == nil {
+		x = &sum{}
+		sums[p] = x
+	}
+	return x
 }
 
 func rank(b bool) int {
@@ -128,16 +204,8 @@ func rank(b bool) int {
 }
 
 func add(sums map[pair]*sum, r *tasks.Receipt, countered bool) {
-	p := pair{r.Worker, r.Submitter}
-	if bytes.Compare(p.a[:], p.b[:]) > 0 {
-		p = pair{p.b, p.a}
-	}
-	x := sums[p]
-	if x == nil {
-		x = &sum{}
-		sums[p] = x
-	}
-	if r.Worker == p.a {
+	x := between(sums, r.Worker, r.Submitter)
+	if bytes.Compare(r.Worker[:], r.Submitter[:]) < 0 {
 		x.byA += r.CPUMillis
 	} else {
 		x.byB += r.CPUMillis
@@ -151,7 +219,7 @@ func add(sums map[pair]*sum, r *tasks.Receipt, countered bool) {
 // net makes the transfers and their digest.
 func (s *Statement) net(sums map[pair]*sum) {
 	for p, x := range sums {
-		t := Transfer{Worker: p.a, Submitter: p.b, Gained: x.byA, Spent: x.byB, Claimed: x.claimed, Receipts: x.receipts}
+		t := Transfer{Worker: p.a, Submitter: p.b, Gained: x.byA, Spent: x.byB, Claimed: x.claimed, Receipts: x.receipts, Unsigned: x.unsigned, Claims: x.claims}
 		if x.byB > x.byA {
 			t.Worker, t.Submitter, t.Gained, t.Spent = p.b, p.a, x.byB, x.byA
 		}
@@ -168,6 +236,9 @@ func (s *Statement) net(sums map[pair]*sum) {
 		b = append(append(b, t.Worker[:]...), t.Submitter[:]...)
 		for _, n := range []int64{t.Net, t.Gained, t.Spent, t.Claimed, int64(t.Receipts)} {
 			b = binary.BigEndian.AppendUint64(b, uint64(n))
+		}
+		if t.Claims > 0 {
+			b = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(b, uint64(t.Unsigned)), uint64(t.Claims))
 		}
 	}
 	s.Digest = sha256.Sum256(b)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 
+	"kith/storage/dag"
 	"kith/tasks"
 	"kith/tasks/wire"
 	"pgregory.net/rapid"
@@ -183,4 +184,107 @@ func TestSameForEverybody(t *testing.T) {
 			t.Fatalf("balances add up to %d", sum)
 		}
 	})
+}
+
+// claims of worker w on submitter s, with the submitter's signed word: a verdict, or only the demand to see the results.
+func claims(t testing.TB, s, w byte, accepted bool, millis ...int64) wire.Claims {
+	t.Helper()
+	sk, sid := key(s)
+	wk, wid := key(w)
+	session := wire.SessionID{s, w, byte(len(millis))}
+	worker := wire.NewSession(network, wk, sid, session, wire.Worker)
+	submitter := wire.NewSession(network, sk, wid, session, wire.Submitter)
+	var c wire.Claims
+	var verdicts []tasks.Verdict
+	var asked []tasks.LeaseID
+	root := dag.Sum(dag.Raw, dag.SHA256, []byte("out"))
+	for i, ms := range millis {
+		x := wire.Claim{Job: tasks.JobID{1}, Task: tasks.TaskID{byte(i)}, Expiry: 1000, Kinds: []string{"x/run"}, Root: root, CPUMillis: ms}
+		c.Leases = append(c.Leases, x)
+		verdicts = append(verdicts, tasks.Verdict{Lease: x.Lease(wid), Outcome: tasks.Accepted, Root: root})
+		asked = append(asked, x.Lease(wid))
+	}
+	var word wire.Message = &wire.Verdicts{Verdicts: verdicts}
+	if !accepted {
+		word = &wire.RevealRequest{Leases: asked}
+	}
+	for _, m := range []wire.Message{&wire.Welcome{Session: session, Time: 1000}, word} {
+		f, err := submitter.Seal(m, 1000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		frame, err := wire.ReadFrame(bytes.NewReader(f), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := worker.Open(frame, 1000); err != nil {
+			t.Fatal(err)
+		}
+		if c.Heard, err = worker.Spoken(frame); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.Sign(network, wk)
+	return c
+}
+
+func TestClaims(t *testing.T) {
+	good := claims(t, 1, 2, true, 100, 200)
+	paid := good.Leases[1]
+	receipt := tasks.Receipt{
+		Submitter: node(1), Worker: node(2), Lease: paid.Lease(node(2)), Outcome: tasks.Accepted, CPUMillis: 150, At: 1000, Kinds: []string{"x/run"},
+	}
+	forged := claims(t, 1, 2, true, 100)
+	forged.Leases[0].CPUMillis++ // and not signed anew
+	truncated := claims(t, 1, 2, true, 100)
+	truncated.Heard.Body = truncated.Heard.Body[:len(truncated.Heard.Body)-1]
+	inflated := claims(t, 1, 2, true, 100, 200)
+	inflated.Leases[0].CPUMillis = 1 << 30
+	wk, _ := key(2)
+	inflated.Sign(network, wk) // its time is its own word
+	for _, c := range []struct {
+		name     string
+		batches  []wire.Batch
+		claims   []wire.Claims
+		unsigned int64
+		counted  int
+		asked    int
+		net      int64
+		void     map[Void]int
+	}{
+		{"accepted, not signed for", nil, []wire.Claims{good}, 300, 2, 0, 0, nil},
+		{"the same from two files", nil, []wire.Claims{good, good}, 300, 2, 0, 0, nil},
+		{"one of them signed for since", []wire.Batch{batch(t, true, receipt)}, []wire.Claims{good}, 100, 1, 0, 150, nil},
+		{"only asked for", nil, []wire.Claims{claims(t, 1, 2, false, 100)}, 0, 0, 1, 0, nil},
+		{"asked for, then accepted", nil, []wire.Claims{claims(t, 1, 2, false, 100, 200), good}, 300, 2, 0, 0, map[Void]int{Doubled: 2}},
+		{"claimed again for more", nil, []wire.Claims{inflated, good}, 300, 2, 0, 0, map[Void]int{}},
+		{"forged", nil, []wire.Claims{forged}, 0, 0, 0, 0, map[Void]int{Forged: 1}},
+		{"truncated", nil, []wire.Claims{truncated}, 0, 0, 0, 0, map[Void]int{Forged: 1}},
+		{"self-minted", nil, []wire.Claims{claims(t, 2, 2, true, 100)}, 0, 0, 0, 0, map[Void]int{Self: 1}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := bundle(c.batches...)
+			b.Claims = c.claims
+			s := compute(t, b)
+			var got Transfer
+			if len(s.Transfers) == 1 {
+				got = s.Transfers[0]
+			}
+			if got.Unsigned != c.unsigned || got.Claims != c.counted || s.Asked != c.asked || got.Net != c.net {
+				t.Errorf("%+v, asked %d", got, s.Asked)
+			}
+			for why, n := range c.void {
+				if s.Void[why] != n {
+					t.Errorf("%s: %d, want %d", why, s.Void[why], n)
+				}
+			}
+			if w := s.Worth(node(2), node(1)); w != c.net {
+				t.Errorf("claims are worth something: %d, want %d", w, c.net)
+			}
+			slices.Reverse(b.Claims)
+			if again := compute(t, b); again.Digest != s.Digest {
+				t.Error("the order of claims matters")
+			}
+		})
+	}
 }

@@ -53,6 +53,7 @@ type Bundle struct {
 	At        int64        `cbor:"at" json:"at"` // Unix milliseconds
 	Batches   []Batch      `cbor:"batches" json:"batches"`
 	Conflicts []Evidence   `cbor:"conflicts" json:"conflicts"`
+	Claims    []Claims     `cbor:"claims" json:"claims"`
 }
 
 // MaxBundle is the largest bundle ReadBundle takes, in bytes.
@@ -74,6 +75,11 @@ func (b *Bundle) Verify() error {
 		}
 		if err := b.Conflicts[i].Verify(); err != nil {
 			return fmt.Errorf("conflict %d: %w", i, err)
+		}
+	}
+	for i := range b.Claims {
+		if _, err := b.Claims[i].Verify(b.Network); err != nil {
+			return fmt.Errorf("claims %d: %w", i, err)
 		}
 	}
 	return nil

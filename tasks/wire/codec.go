@@ -416,7 +416,7 @@ var plans = makePlans(
 	Hello{}, Ask{}, Heartbeat{}, Commits{}, Reveals{}, Returned{}, ReceiptAck{}, Bye{}, Welcome{}, Leases{}, RevealRequest{},
 	Verdicts{}, Cancel{}, Receipts{}, NoWork{}, envelope{}, record{}, Offer{}, Capability{}, FetchToken{}, FetchRequest{},
 	FetchReply{}, DepositRequest{}, DepositReply{}, Deposit{}, Register{}, RegisterReply{}, Search{}, SearchReply{}, Invite{}, InviteReply{}, Notice{},
-	signedNotice{}, tasks.Receipt{}, Bundle{},
+	signedNotice{}, tasks.Receipt{}, Bundle{}, Claim{}, Claims{},
 )
 
 func makePlans(values ...any) map[reflect.Type]*plan {

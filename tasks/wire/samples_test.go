@@ -166,8 +166,41 @@ func sampleBatch() Batch {
 	}
 }
 
+// sampleClaims is two claims of one worker: on results that were accepted, or only asked for.
+func sampleClaims(t testing.TB, accepted bool) Claims {
+	t.Helper()
+	w, s := pair()
+	root := dag.Sum(dag.DagCBOR, dag.SHA256, []byte("out"))
+	c := Claims{}
+	var verdicts []tasks.Verdict
+	var asked []tasks.LeaseID
+	for i := range 2 {
+		x := Claim{
+			Job: tasks.JobID{1}, Task: tasks.TaskID{byte(i)}, Attempt: i, Epoch: 7, Expiry: testNow, Kinds: []string{"etl.chunk/run"},
+			Root: root, Digest: Hash{8}, WallMillis: 812, CPUMillis: 790,
+		}
+		c.Leases = append(c.Leases, x)
+		verdicts = append(verdicts, tasks.Verdict{Lease: x.Lease(id(key(1))), Outcome: tasks.Accepted, Root: root})
+		asked = append(asked, x.Lease(id(key(1))))
+	}
+	verdicts = append(verdicts, tasks.Verdict{Lease: tasks.LeaseID{9}, Outcome: tasks.Outvoted})
+	var m Message = &Verdicts{Verdicts: verdicts}
+	if !accepted {
+		m = &RevealRequest{Leases: asked}
+	}
+	for _, say := range []Message{&Welcome{Session: w.ID(), Time: testNow}, m} {
+		f := must(s.Seal(say, testNow))
+		if _, err := w.Open(f[frameHead:], testNow); err != nil {
+			t.Fatal(err)
+		}
+		c.Heard = must(w.Spoken(f[frameHead:]))
+	}
+	c.Sign(testNet, key(1))
+	return c
+}
+
 func sampleBundle(t testing.TB) *Bundle {
-	return &Bundle{Version: Version, Network: testNet, Writer: id(key(2)), At: testNow, Batches: []Batch{sampleBatch()}, Conflicts: []Evidence{sampleEvidence(t)}}
+	return &Bundle{Version: Version, Network: testNet, Writer: id(key(2)), At: testNow, Batches: []Batch{sampleBatch()}, Conflicts: []Evidence{sampleEvidence(t)}, Claims: []Claims{sampleClaims(t, true)}}
 }
 
 // sample is one message, and the end of the session that sends it.

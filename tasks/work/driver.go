@@ -48,7 +48,11 @@ type Driver struct {
 	work     sync.WaitGroup
 	sessions map[tasks.NodeID]*session
 	heard    map[tasks.NodeID][]tasks.Verdict // before the last start, for sessions to come
-	order    []*session                       // round robin
+	payers   map[tasks.NodeID]*payer
+	dues     map[tasks.LeaseID]*due
+	dueOrder []tasks.LeaseID // keys of dues, oldest first, and some that are gone
+	sweeping bool            // sweep is on its way
+	order    []*session      // round robin
 	turn     int
 	reached  time.Duration // slot time, divided by weight, of whoever had its turn last
 	busy     int           // slots at work
@@ -92,7 +96,7 @@ func New(o Options) *Driver {
 		box: mailbox.New[func()](), stopped: make(chan struct{}), runs: make(chan *run, o.Slots), fetches: make(chan struct{}, 2*o.Slots+2),
 		shared:   sharing{roots: map[dag.CID]*sharedInput{}},
 		outputs:  map[tasks.NodeID]map[tasks.LeaseID]*shownOutput{},
-		sessions: map[tasks.NodeID]*session{}, heard: map[tasks.NodeID][]tasks.Verdict{}, noWork: map[tasks.Code]*NoWork{}, users: map[tasks.JobID]*user{},
+		sessions: map[tasks.NodeID]*session{}, heard: map[tasks.NodeID][]tasks.Verdict{}, payers: map[tasks.NodeID]*payer{}, dues: map[tasks.LeaseID]*due{}, noWork: map[tasks.Code]*NoWork{}, users: map[tasks.JobID]*user{},
 	}
 }
 
@@ -117,6 +121,7 @@ func (d *Driver) Serve(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			d.sayGoodbye()
+			d.sweep(time.Now().UnixMilli())
 			return ctx.Err()
 		case <-d.box.Wake:
 		}

@@ -15,19 +15,7 @@ type share struct {
 	spent   time.Duration // slot time used, divided by weight, on the scale of Driver.reached
 	running []*held       // with since
 	resting bool          // it had nothing to do
-	earned  int           // accepted results of this node
-	signed  int           // of them with a receipt
 }
-
-// A submitter that accepts results and does not sign for them is served last: one that owes receipts for more than a
-// twentieth of what it accepted, beyond those that may be on their way.
-const (
-	signedNum, signedDen = 95, 100
-	onTheirWay           = 256
-)
-
-// mean reports whether a submitter keeps back receipts.
-func (s *share) mean() bool { return (s.earned-onTheirWay)*signedNum > s.signed*signedDen }
 
 // used is what counts against a submitter at now: what it has spent, and what its running tasks have used so far.
 func (d *Driver) used(s *session, now int64) time.Duration {
@@ -62,8 +50,8 @@ func (d *Driver) fair() {
 		}
 	}
 	slices.SortStableFunc(d.order, func(a, b *session) int {
-		if a.share.mean() != b.share.mean() {
-			if a.share.mean() {
+		if a.pays.mean() != b.pays.mean() {
+			if a.pays.mean() {
 				return 1
 			}
 			return -1

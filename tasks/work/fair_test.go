@@ -86,7 +86,7 @@ func TestMeanSubmittersAreServedLast(t *testing.T) {
 	do := tasks.Assignment{Steps: []tasks.Step{{Kind: "x"}}}
 	var list [2]*session
 	for i := range list {
-		list[i] = &session{d: d, peer: tasks.NodeID{byte(i)}}
+		list[i] = &session{d: d, peer: tasks.NodeID{byte(i)}, pays: &payer{}}
 		list[i].queue = []*held{{s: list[i], state: ready, lease: tasks.Lease{Do: do}}}
 		d.order = append(d.order, list[i])
 	}
@@ -97,14 +97,15 @@ func TestMeanSubmittersAreServedLast(t *testing.T) {
 		earned, signed int
 		want           int
 	}{
-		{"receipts on their way", onTheirWay, 0, 0},
+		{"too few to tell", fewEarned - 1, 0, 0},
 		{"all signed", 10_000, 10_000, 0},
-		{"a few owed", 10_000, 9_400, 0},
+		{"a few owed", 10_000, 9_500, 0},
+		{"a few more", 10_000, 9_499, 1},
 		{"most owed", 10_000, 1_000, 1},
-		{"none signed", 2 * onTheirWay, 0, 1},
+		{"none signed", fewEarned, 0, 1},
 		{"caught up", 10_000, 9_600, 0},
 	} {
-		list[0].share.earned, list[0].share.signed = c.earned, c.signed
+		list[0].pays.Earned, list[0].pays.Signed = c.earned, c.signed
 		if got := first(); got != list[c.want] {
 			t.Errorf("%s: %v is served first", c.name, got.peer[0])
 		}

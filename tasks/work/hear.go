@@ -9,8 +9,8 @@ import (
 	"kith/tasks/wire"
 )
 
-// hear acts on one message of the submitter. It runs in the loop.
-func (s *session) hear(m wire.Message) {
+// hear acts on one message of the submitter; heard is the same word for word, of those about results. It runs in the loop.
+func (s *session) hear(m wire.Message, heard *wire.Spoken) {
 	switch m := m.(type) {
 	case *wire.Leases:
 		for i := range m.Leases {
@@ -18,11 +18,11 @@ func (s *session) hear(m wire.Message) {
 		}
 	case *wire.RevealRequest:
 		for _, l := range m.Leases {
-			s.show(l)
+			s.show(l, heard)
 		}
 	case *wire.Verdicts:
 		for i := range m.Verdicts {
-			s.verdict(&m.Verdicts[i])
+			s.verdict(&m.Verdicts[i], heard)
 		}
 	case *wire.Cancel:
 		for _, l := range m.Leases {
@@ -247,13 +247,14 @@ func (d *Driver) kept(h *held, err error) {
 }
 
 // show opens a commit: now the submitter may see the output.
-func (s *session) show(l tasks.LeaseID) {
+func (s *session) show(l tasks.LeaseID, heard *wire.Spoken) {
 	h := s.m[l]
 	if h == nil || h.state != committed {
 		s.d.dropped.Add(1)
 		return
 	}
 	h.shown = true
+	s.d.owe(h, heard, false)
 	if h.promise.Blocks == nil {
 		s.d.served.Lock()
 		m := s.d.outputs[s.peer]
@@ -270,7 +271,7 @@ func (s *session) show(l tasks.LeaseID) {
 	s.send()
 }
 
-func (s *session) verdict(v *tasks.Verdict) {
+func (s *session) verdict(v *tasks.Verdict, heard *wire.Spoken) {
 	h := s.m[v.Lease]
 	if h == nil {
 		return
@@ -278,12 +279,13 @@ func (s *session) verdict(v *tasks.Verdict) {
 	s.remember(v)
 	if v.Outcome == tasks.Accepted {
 		s.accepted++
-		s.share.earned++
+		s.d.owe(h, heard, true)
 		s.d.accepted++
 		if s.d.o.Book != nil && len(h.lease.Do.Steps) > 0 { // one from before a restart is not known in full
 			s.made[v.Lease] = &h.lease.Do
 		}
 	} else {
+		s.d.unowe(v.Lease)
 		s.d.log.Info("A result was not accepted", "submitter", s.peer, "lease", v.Lease, "outcome", string(v.Outcome))
 	}
 	s.drop(h)
@@ -355,7 +357,11 @@ func (s *session) recount(ack *wire.ReceiptAck) {
 // owes reports whether every receipt of a batch is about a lease this node held, and says of it what the verdict said.
 func (s *session) owes(list []tasks.Receipt) bool {
 	for i := range list {
-		if o, ok := s.verdicts[list[i].Lease]; !ok || o != list[i].Outcome {
+		o, ok := s.verdicts[list[i].Lease]
+		if x := s.d.dues[list[i].Lease]; !ok && x != nil && x.accepted && x.submitter == s.peer { // late, and yet
+			o, ok = tasks.Accepted, true
+		}
+		if !ok || o != list[i].Outcome {
 			return false
 		}
 	}

@@ -54,7 +54,12 @@ type promise struct {
 	Wall      int64         `cbor:"wall"`
 	CPU       int64         `cbor:"cpu"`
 	Expiry    int64         `cbor:"exp"`
-	Parcel    *tasks.Parcel `cbor:"parcel"` // where a large output lies that cannot be fetched from here; without its token
+	// What the lease's id is made of, beside the above, and what was done.
+	Task    tasks.TaskID  `cbor:"task,omitempty"`
+	Attempt int           `cbor:"try,omitempty"`
+	Epoch   uint64        `cbor:"epoch,omitempty"`
+	Kinds   []string      `cbor:"kinds,omitempty"`
+	Parcel  *tasks.Parcel `cbor:"parcel"` // where a large output lies that cannot be fetched from here; without its token
 }
 
 func (p *promise) commit(self tasks.NodeID) tasks.Commit {
@@ -86,10 +91,16 @@ func (h *held) describe() Running {
 	if h.state == running {
 		r.State = wire.Running
 	}
-	for _, step := range h.lease.Do.Steps {
-		r.Kinds = append(r.Kinds, step.Kind+"/"+step.Phase)
-	}
+	r.Kinds = kindsOf(&h.lease.Do)
 	return r
+}
+
+// kindsOf names what an assignment does: kind/phase of each step.
+func kindsOf(do *tasks.Assignment) (list []string) {
+	for i := range do.Steps {
+		list = append(list, do.Steps[i].Kind+"/"+do.Steps[i].Phase)
+	}
+	return list
 }
 
 // start gives free slots work, submitters in their fair turn, and begins to fetch inputs ahead.
@@ -278,7 +289,10 @@ func (d *Driver) execute(r *run) {
 			d.box.Post(func() { r.of.done, r.of.total = done, total })
 		}
 	})
-	p := promise{Submitter: r.of.s.peer, Lease: lease.ID, Job: lease.Do.Job, Expiry: lease.Expiry}
+	p := promise{
+		Submitter: r.of.s.peer, Lease: lease.ID, Job: lease.Do.Job, Expiry: lease.Expiry,
+		Task: lease.Do.Task, Attempt: lease.Attempt, Epoch: lease.Epoch, Kinds: kindsOf(&lease.Do),
+	}
 	if err == nil {
 		p.Root, p.Bytes, p.Wall, p.CPU = out.Root, out.Bytes, out.WallMillis, out.CPUMillis
 		p.Blocks, err = depthFirst(out.Root, out.Blocks)

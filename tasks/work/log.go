@@ -13,12 +13,15 @@ import (
 	"kith/tasks/wire"
 )
 
-// record is one record of the log: one of Promise, Settled and Session is set.
+// record is one record of the log: one field is set, or Settled and Told.
 type record struct {
-	Promise *promise       `cbor:"promise"` // on stable storage before its commit is sent
-	Settled *tasks.LeaseID `cbor:"settled"` // the promise counts no more
-	Told    *told          `cbor:"told"`    // with Settled, if that was by a verdict
-	Session *standing      `cbor:"session"`
+	Promise *promise        `cbor:"promise"` // on stable storage before its commit is sent
+	Settled *tasks.LeaseID  `cbor:"settled"` // the promise counts no more
+	Told    *told           `cbor:"told"`    // with Settled, if that was by a verdict
+	Session *standing       `cbor:"session"`
+	Claims  *claimRecord    `cbor:"claims,omitempty"`
+	Paid    []tasks.LeaseID `cbor:"paid,omitempty"` // claims that count no more
+	Payer   *payer          `cbor:"payer,omitempty"`
 }
 
 // told is what a submitter said of a settled promise: a receipt that comes after a restart is signed if it says the same.
@@ -37,9 +40,11 @@ type standing struct {
 
 // snapshotFile is everything that still counts.
 type snapshotFile struct {
-	Version  int        `cbor:"v"`
-	Sessions []standing `cbor:"sessions"`
-	Promises []promise  `cbor:"promises"`
+	Version  int           `cbor:"v"`
+	Sessions []standing    `cbor:"sessions"`
+	Promises []promise     `cbor:"promises"`
+	Claims   []claimRecord `cbor:"claims,omitempty"`
+	Payers   []payer       `cbor:"payers,omitempty"`
 }
 
 const snapshotVersion = 1
@@ -109,6 +114,12 @@ func (d *Driver) recover() error {
 		for i := range f.Sessions {
 			sessions[f.Sessions[i].Submitter] = &f.Sessions[i]
 		}
+		for i := range f.Claims {
+			d.remind(&f.Claims[i])
+		}
+		for i := range f.Payers {
+			d.payers[f.Payers[i].Submitter] = &f.Payers[i]
+		}
 		from = seq + 1
 	case !errors.Is(err, storage.ErrNotFound):
 		return err
@@ -128,6 +139,13 @@ func (d *Driver) recover() error {
 			}
 		case r.Session != nil:
 			sessions[r.Session.Submitter] = r.Session
+		case r.Claims != nil:
+			d.remind(r.Claims)
+		case r.Payer != nil:
+			d.payers[r.Payer.Submitter] = r.Payer
+		}
+		for _, l := range r.Paid {
+			delete(d.dues, l)
 		}
 		return nil
 	}); err != nil {
@@ -150,7 +168,7 @@ func (d *Driver) recover() error {
 		}
 		d.uses(p.Job)
 		s.m[l] = &held{
-			s: s, lease: tasks.Lease{ID: l, Worker: d.self, Expiry: p.Expiry, Do: tasks.Assignment{Job: p.Job}}, state: committed,
+			s: s, lease: tasks.Lease{ID: l, Worker: d.self, Expiry: p.Expiry, Epoch: p.Epoch, Attempt: p.Attempt, Do: tasks.Assignment{Job: p.Job, Task: p.Task}}, state: committed,
 			since: now, promise: *p,
 		}
 	}
@@ -174,6 +192,16 @@ func (d *Driver) snapshot() {
 				f.Promises = append(f.Promises, h.promise)
 			}
 		}
+	}
+	list := make([]*due, 0, len(d.dues))
+	for _, l := range d.dueOrder {
+		if x := d.dues[l]; x != nil && x.written {
+			list = append(list, x)
+		}
+	}
+	f.Claims = together(list)
+	for _, p := range d.payers {
+		f.Payers = append(f.Payers, *p)
 	}
 	b, err := dag.Marshal(&f)
 	if err != nil {
@@ -213,11 +241,7 @@ func (d *Driver) countersign(s *session, m *wire.Receipts) {
 		Sig: wire.SignBatch(d.o.Network, d.o.Key, s.peer, d.self, m.Root, len(m.Receipts)),
 	}
 	s.recount(ack)
-	for i := range m.Receipts {
-		if m.Receipts[i].Outcome == tasks.Accepted {
-			s.share.signed++
-		}
-	}
+	d.paid(s, m.Receipts)
 	if d.o.Book != nil {
 		b, err := dag.Marshal(&Receipts{Submitter: s.peer, At: time.Now().UnixMilli(), Batch: *m, Ack: ack.Sig})
 		if err != nil {

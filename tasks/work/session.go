@@ -49,6 +49,7 @@ type session struct {
 	reason    *tasks.Reason
 	beating   bool
 	share     share
+	pays      *payer
 	nudge     chan struct{} // ends a wait before a reconnect
 	verdicts  map[tasks.LeaseID]tasks.Outcome
 	recalled  []tasks.LeaseID                     // keys of verdicts, oldest first
@@ -81,6 +82,7 @@ type connection struct {
 
 func newSession(d *Driver, peer tasks.NodeID, addrs []string) *session {
 	s := &session{d: d, peer: peer, addrs: addrs, since: time.Now().UnixMilli(), m: map[tasks.LeaseID]*held{}, verdicts: map[tasks.LeaseID]tasks.Outcome{}, made: map[tasks.LeaseID]*tasks.Assignment{}, signed: map[[32]byte]*wire.ReceiptAck{}, nudge: make(chan struct{}, 1)}
+	s.pays = d.pays(peer)
 	for i := range d.heard[peer] {
 		s.remember(&d.heard[peer][i])
 	}
@@ -392,8 +394,16 @@ func (s *session) read(c *connection) error {
 		if err != nil {
 			return fmt.Errorf("read: %w", err)
 		}
-		if bye, ok := m.(*wire.Bye); ok {
-			return bye.Reason
+		var heard *wire.Spoken
+		switch m := m.(type) {
+		case *wire.Bye:
+			return m.Reason
+		case *wire.Verdicts, *wire.RevealRequest: // what may have to be shown to others
+			said, err := c.wire.Spoken(frame)
+			if err != nil {
+				return fmt.Errorf("read: %w", err)
+			}
+			heard = &said
 		}
 		select {
 		case credit <- struct{}{}:
@@ -403,7 +413,7 @@ func (s *session) read(c *connection) error {
 		s.d.box.Post(func() {
 			<-credit
 			if s.conn == c {
-				s.hear(m)
+				s.hear(m, heard)
 			}
 		})
 	}
