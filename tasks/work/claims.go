@@ -142,7 +142,7 @@ func (d *Driver) sweepSoon() {
 	if !d.sweeping {
 		d.sweeping = true
 		time.AfterFunc(claimGrace, func() {
-			d.box.post(func() {
+			d.box.Post(func() {
 				d.sweeping = false
 				if d.ctx.Err() == nil && d.sweep(time.Now().UnixMilli()-claimGrace.Milliseconds()) {
 					d.sweepSoon()
