@@ -95,4 +95,6 @@ type PeerEvent struct {
 type Traffic struct {
 	In  int64 `json:"in"`
 	Out int64 `json:"out"`
+	// Writes is how often something was written; only a wrapped host counts that.
+	Writes int64 `json:"-"`
 }

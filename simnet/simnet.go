@@ -30,6 +30,9 @@ type World interface {
 
 // New makes the world of a scenario.
 func New(sc *scenario.Scenario) (World, error) {
+	if err := sc.Check(); err != nil {
+		return nil, err
+	}
 	switch sc.Rung {
 	case scenario.Core:
 		return core.New(sc), nil

@@ -44,6 +44,11 @@ func TestScenarios(t *testing.T) {
 			if n := quick[name]; n != 0 {
 				Resize(sc, n)
 			}
+			for i := range sc.Jobs {
+				if sc.Rung == scenario.QUIC { // an idle minute of packets costs more than a task
+					sc.Jobs[i].Repeat = min(sc.Jobs[i].Repeat, 8)
+				}
+			}
 			w, err := New(sc)
 			if err != nil {
 				t.Fatal(err)
@@ -103,5 +108,19 @@ func TestReport(t *testing.T) {
 	b, err := json.Marshal(r)
 	if err != nil || !bytes.Contains(b, []byte(`"holds":false`)) {
 		t.Errorf("JSON: %v %s", err, b)
+	}
+}
+
+// A rung that cannot play a scenario says so instead of playing another.
+func TestRungs(t *testing.T) {
+	for name, want := range map[string]string{"churn": "churn", "thousand": "laptop", "gossip-storm": "storm", "hub-gone": "hub"} {
+		sc, err := Load(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sc.Rung = scenario.Mock
+		if _, err := New(sc); !errors.Is(err, scenario.ErrScenario) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s on rung mock: %v", name, err)
+		}
 	}
 }

@@ -163,9 +163,15 @@ func wanOptions(c Config, relays *relaySource) ([]libp2p.Option, error) {
 	return opts, nil
 }
 
-// Wrap makes a Host of a ready libp2p host, for simulations. Closing the Host closes it.
+// Wrap makes a Host of a ready libp2p host, for simulations. It counts the traffic of its streams itself, whatever carries
+// them. Closing the Host closes it.
 func Wrap(raw lhost.Host, network string, profile Profile, log *slog.Logger) (*Host, error) {
-	return wrap(raw, network, profile, log)
+	c := &counter{}
+	h, err := wrap(&counted{raw, c}, network, profile, log)
+	if err == nil {
+		h.bytes = c
+	}
+	return h, err
 }
 
 func wrap(raw lhost.Host, netName string, profile Profile, log *slog.Logger) (*Host, error) {

@@ -19,9 +19,11 @@ type counter struct {
 	byProto sync.Map // protocol.ID → *counts; only protocols this node speaks ever get here
 }
 
-type counts struct{ in, out atomic.Int64 }
+type counts struct{ in, out, writes atomic.Int64 }
 
-func (c *counts) traffic() p2p.Traffic { return p2p.Traffic{In: c.in.Load(), Out: c.out.Load()} }
+func (c *counts) traffic() p2p.Traffic {
+	return p2p.Traffic{In: c.in.Load(), Out: c.out.Load(), Writes: c.writes.Load()}
+}
 
 func (c *counter) proto(p protocol.ID) *counts {
 	if v, ok := c.byProto.Load(p); ok {
@@ -48,8 +50,8 @@ func stats(c *counts) metrics.Stats {
 	return metrics.Stats{TotalIn: c.in.Load(), TotalOut: c.out.Load()}
 }
 
-// Traffic returns the stream bytes since the start, and the same by protocol id; "" stands for negotiation. A wrapped
-// host counts none.
+// Traffic returns the stream bytes since the start, and the same by protocol id; "" stands for negotiation, which a
+// wrapped host does not count.
 func (h *Host) Traffic() (total p2p.Traffic, byProtocol map[string]p2p.Traffic) {
 	byProtocol = map[string]p2p.Traffic{}
 	if h.bytes == nil {

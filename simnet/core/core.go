@@ -44,8 +44,7 @@ type World struct {
 	unused  []uint32
 	cut     [32]bool // regions out of touch with the others
 	was     [32]bool // and those that were, until the last heal
-	hubGone bool
-	open    int // jobs not over, or to come
+	open    int      // jobs not over, or to come
 	// meetings is what who has met whom is drawn from.
 	meetings uint64
 	m        meter
@@ -93,7 +92,7 @@ func New(sc *scenario.Scenario) *World {
 		a := &sc.Acts[i]
 		w.at(a.At, func() { w.act(a) })
 	}
-	if h := sc.Churn.Hourly; h > 0 && !sc.Churn.Measured {
+	if h := sc.Churn.Hourly; h > 0 && !sc.Churn.Typical {
 		w.scheduleChurn()
 	}
 	w.push(moment{at: 0, what: sample})
@@ -143,7 +142,7 @@ func (w *World) settle(cl uint32, at time.Duration) uint32 {
 	h.factor = float32(c.factor * math.Exp(0.15*w.rng.NormFloat64()))
 	switch {
 	case c.Actor == scenario.Relayed:
-		h.group = match.Group(match.WAN, none, true, "relay-"+strconv.Itoa(w.rng.IntN(8)))
+		w.moor(&h, 0)
 	case len(c.groups) > 0:
 		h.group = c.groups[int(i)%len(c.groups)]
 	default:
@@ -154,7 +153,7 @@ func (w *World) settle(cl uint32, at time.Duration) uint32 {
 	switch {
 	case c.Actor == scenario.Laptop:
 		first += w.untilAwake(i, at, false)
-	case w.sc.Churn.Measured && at == 0:
+	case w.sc.Churn.Typical && at == 0:
 		if w.rng.Float64() >= links.Available {
 			first += links.Absence(w.rng)
 		}
@@ -281,8 +280,34 @@ func (w *World) act(a *scenario.Act) {
 	case scenario.Storm:
 		w.storm(a.Count, a.Span)
 	case scenario.Hub:
-		w.hubGone = true
-		w.after(a.Span.Microseconds(), func() { w.hubGone = false })
+		w.hub(a.Span)
+	}
+}
+
+// relays is how many nodes carry those that can be reached in no other way. The first is the hub.
+const relays = 8
+
+// moor gives a host one of the relays from a number on.
+func (w *World) moor(h *host, from int) {
+	h.relay = uint8(from + w.rng.IntN(relays-from))
+	h.group = match.Group(match.WAN, none, true, "relay-"+strconv.Itoa(int(h.relay)))
+}
+
+// hub takes the hub away for a time: its own jobs wait, and who was reached through it finds another relay within a
+// minute and comes back with what it was doing.
+func (w *World) hub(span time.Duration) {
+	w.subs[0].crash()
+	w.after(span.Microseconds(), w.subs[0].restart)
+	for i := range w.hosts {
+		h := &w.hosts[i]
+		if w.classes[h.class].Actor != scenario.Relayed || h.relay != 0 {
+			continue
+		}
+		w.moor(h, 1)
+		if h.online {
+			w.gone(uint32(i), true)
+			w.push(moment{at: w.now + 20e6 + w.rng.Int64N(40e6), what: come, a: uint32(i)})
+		}
 	}
 }
 

@@ -52,7 +52,7 @@ hosts laptop 10%
 hosts relayed 5%
 hosts eclipse 5%
 hosts slow 2%
-churn measured
+churn typical
 job tasks=1500 seconds=10 k=2 n=8 want=300 nodes=300
 job tasks=200 seconds=10 k=2 n=8 want=300 nodes=300 shape=reduce by=2
 at 1m partition JP

@@ -186,10 +186,11 @@ func leaseID(number uint64, ref job.Ref, attempt int, host uint32, expiry int64)
 
 // cost is how many seconds a plain host is at a task: the same for all its replicas.
 func (w *World) cost(j *running, ref job.Ref) float32 {
-	if j.spec.Spread == 0 {
+	spread := j.spec.Varies()
+	if spread == 0 {
 		return float32(j.spec.Seconds)
 	}
-	return float32(j.spec.Seconds * lognormal(j.number^uint64(ref.Stage)<<40^uint64(ref.Index), j.spec.Spread))
+	return float32(j.spec.Seconds * lognormal(j.number^uint64(ref.Stage)<<40^uint64(ref.Index), spread))
 }
 
 // decided is a batch of verdicts on stable storage.

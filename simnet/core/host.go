@@ -43,6 +43,7 @@ type host struct {
 	factor float32
 	mile   int32 // microseconds
 	region uint8
+	relay  uint8 // of one that is reached through a relay alone
 	slots  uint8
 	busy   uint8
 	online bool
@@ -56,6 +57,7 @@ type host struct {
 	wrong    int32 // accepted and wrong
 	lies     int32
 	soleLies int32 // of them, while believed alone
+	alone    int32 // results while believed alone, since it began to lie
 	atCatch  int32 // lies, when caught
 	soleAt   int32
 	firstLie int64
@@ -115,7 +117,7 @@ func (w *World) come(i uint32) {
 		w.push(moment{at: w.now + int64(float64(flapEvery.Microseconds())*w.rng.ExpFloat64()), what: gone, a: i, b: h.gen})
 	case c.Actor == scenario.Laptop:
 		w.push(moment{at: w.now + w.untilAwake(i, time.Duration(w.now)*time.Microsecond, true).Microseconds(), what: gone, a: i, b: h.gen})
-	case w.sc.Churn.Measured:
+	case w.sc.Churn.Typical:
 		w.push(moment{at: w.now + links.Session(w.rng).Microseconds(), what: gone, a: i, b: h.gen})
 	}
 	for _, l := range slices.Clone(h.active) {
@@ -181,7 +183,7 @@ func (w *World) gone(i uint32, keep bool) {
 		back = time.Duration(float64(flapFor) * w.rng.ExpFloat64())
 	case c.Actor == scenario.Laptop:
 		back = w.untilAwake(i, time.Duration(w.now)*time.Microsecond, false)
-	case w.sc.Churn.Measured:
+	case w.sc.Churn.Typical:
 		back = links.Absence(w.rng)
 	default:
 		return
@@ -319,7 +321,11 @@ func (w *World) compute(l *lease, h *host) {
 	c := &w.classes[h.class]
 	truth := l.job.truth(l.ref)
 	l.root = truth
-	lies := c.Actor.Lies() && int(h.accepted) >= c.After && (c.Lie >= 1 || w.rng.Float64() < c.Lie)
+	awake := c.Actor.Lies() && int(h.accepted) >= c.After
+	if awake && l.sole {
+		h.alone++
+	}
+	lies := awake && (c.Lie >= 1 || w.rng.Float64() < c.Lie)
 	if lies {
 		l.lie = true
 		h.lies++

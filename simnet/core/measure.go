@@ -8,6 +8,7 @@ import (
 	"kith/simnet/report"
 	"kith/simnet/scenario"
 	"kith/tasks/job"
+	"kith/tasks/trust"
 )
 
 // meter is what a run is judged by.
@@ -234,6 +235,14 @@ func (w *World) people(v map[string]float64) {
 		if act == scenario.Honest && here > 0 && h.done > 0 {
 			fair = append(fair, float64(h.worth)*float64(h.factor)/(float64(h.slots)*float64(here)/1e6))
 		}
+	}
+	bound := 0.0
+	for i := range w.hosts {
+		h := &w.hosts[i]
+		bound += w.classes[h.class].Lie * (1 - 1/float64(trust.LastOneIn)) * float64(h.alone)
+	}
+	if bound > 0 {
+		v["wrong.bound"] = 100 * float64(w.m.wrong) / bound
 	}
 	v["suspected"] = float64(suspected)
 	v["fairness"] = report.Jain(fair)

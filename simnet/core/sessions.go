@@ -135,6 +135,9 @@ func (s *submitter) resume(x *session) {
 	}
 	was := x.away
 	x.away = false
+	if at := (job.Place{Group: h.group, Account: h.account()}); at != x.place {
+		s.moved(x, at)
+	}
 	if was {
 		s.enlist(x)
 	}
@@ -167,6 +170,17 @@ func (s *submitter) resume(x *session) {
 		}
 	}
 	s.offerWork(x)
+}
+
+// moved notes that a host comes from elsewhere.
+func (s *submitter) moved(x *session, at job.Place) {
+	for _, li := range x.held {
+		if s.w.leases[li].stranger {
+			s.byGroup[x.place.Group]--
+			s.byGroup[at.Group]++
+		}
+	}
+	x.place = at
 }
 
 // uncount takes a lease off what its session has to do.

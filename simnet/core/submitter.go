@@ -189,7 +189,7 @@ func (j *running) write(ev job.Event) {
 }
 
 func (w *World) crashes() bool {
-	return slices.ContainsFunc(w.sc.Acts, func(a scenario.Act) bool { return a.Verb == scenario.Crash })
+	return slices.ContainsFunc(w.sc.Acts, func(a scenario.Act) bool { return a.Verb == scenario.Crash || a.Verb == scenario.Hub })
 }
 
 // step folds an event and does what follows.

@@ -1,5 +1,5 @@
-// Package links holds what is measured of the world outside: round-trip times between regions, and how hosts of
-// volunteers come and go. It is pure.
+// Package links holds what simulations take the world outside to be like: round-trip times between regions, which are
+// measured, and how hosts of volunteers come and go, which is chosen. It is pure.
 package links
 
 import (
@@ -56,15 +56,15 @@ func Ring(a, b int) int {
 	return 2
 }
 
-// Availability of volunteers' hosts. Anderson and Fedak, "The Computational and Storage Potential of Volunteer
-// Computing" (CCGrid 2006), measured 330,000 hosts of SETI@home: a host is on for 81 % of the time and on the network
-// for 83 % of that. Session lengths are not exponential: Stutzbach and Rejaie, "Understanding Churn in Peer-to-Peer
-// Networks" (IMC 2006), fit them by a Weibull distribution whose shape lies well below 1, so that most hosts that are
-// here stay and the others turn over fast.
+// Availability of volunteers' hosts. These numbers are chosen, not measured: a host is on the network for two thirds of the
+// time, and how long it stays follows a Weibull distribution whose shape lies well below 1, so that most hosts that are
+// here stay and the others turn over fast. That availability is so uneven is what studies of volunteers' hosts report (for
+// 230,000 hosts of SETI@home: Javadi, Kondo, Vincent and Anderson, "Discovering Statistical Models of Availability in
+// Large Distributed Systems"); none of the numbers is taken from one.
 const (
-	Available    = 0.81 * 0.83
-	SessionShape = 0.59
-	SessionScale = 41.9 * 60 // seconds
+	Available    = 0.67
+	SessionShape = 0.6
+	SessionScale = 42 * 60 // seconds
 )
 
 // Session draws how long a host stays.
@@ -82,9 +82,8 @@ func weibull(r *rand.Rand, shape float64) float64 {
 	return math.Pow(-math.Log(1-r.Float64()), 1/shape)
 }
 
-// awake is the share of laptops that are open in each hour of the local day. The shape is that of office and home
-// desktops seen by hourly pings (Bolosky, Douceur, Ely and Theimer, SIGMETRICS 2000: a daily wave with its trough
-// before dawn), scaled so that its mean is the time a SETI@home host is on the network.
+// awake is the share of laptops that are open in each hour of the local day: chosen, not measured. It is a daily wave with
+// its trough before dawn, and its mean is Available.
 var awake = [24]float64{
 	.48, .40, .28, .25, .24, .27, .38, .55, .72, .82, .86, .87, .86, .87, .88, .88, .87, .86, .86, .87, .86, .80, .76, .62,
 }

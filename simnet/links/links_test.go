@@ -20,7 +20,7 @@ func TestTable(t *testing.T) {
 	}
 }
 
-// The hosts that are drawn are here for the measured share of the time.
+// The hosts that are drawn are here for the share of the time that was chosen.
 func TestAvailability(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	var here, away time.Duration
@@ -29,14 +29,14 @@ func TestAvailability(t *testing.T) {
 		away += Absence(r)
 	}
 	if got := float64(here) / float64(here+away); math.Abs(got-Available) > 0.01 {
-		t.Errorf("here %.3f of the time, measured %.3f", got, Available)
+		t.Errorf("here %.3f of the time, chosen %.3f", got, Available)
 	}
 	sum := 0.0
 	for h := range 24 {
 		sum += Awake(0, time.Duration(h)*time.Hour)
 	}
 	if math.Abs(sum/24-Available) > 0.01 {
-		t.Errorf("laptops are open %.3f of the day, measured %.3f", sum/24, Available)
+		t.Errorf("laptops are open %.3f of the day, chosen %.3f", sum/24, Available)
 	}
 	if Awake(Index("JP"), 0) <= Awake(Index("US"), 8*time.Hour) {
 		t.Error("nine in the morning in Japan is no busier than three at night in America")

@@ -32,6 +32,7 @@ var Measures = []struct{ Name, Unit, What string }{
 	{"makespan", "s", "from the first submission to the last result"},
 	{"stretch", "×", "makespan against every host being a plain one and never idle"},
 	{"wrong", "", "wrong results in what the submitters were handed"},
+	{"wrong.bound", "%", "wrong results in what was handed over, of f·(1−p)·T: lies told in a share f of the T results of liars that stood alone, audited with p"},
 	{"wrong.ever", "", "wrong results that were accepted at some time, those taken back later among them"},
 	{"extra", "%", "executions beyond one a task"},
 	{"hedges", "%", "copies of tasks that were only slow, of all executions"},
@@ -123,7 +124,7 @@ func (p *parser) directive(words []string, rest string) error {
 	case "limit":
 		return p.one(args, "a time such as 6h", func(w string) (err error) { s.Limit, err = span(w); return err })
 	case "churn":
-		return p.one(args, "none, measured, or a share an hour such as 50%", p.churn)
+		return p.one(args, "none, typical, or a share an hour such as 50%", p.churn)
 	case "net":
 		return p.net(args)
 	case "regions":
@@ -150,8 +151,8 @@ func (p *parser) one(args []string, what string, f func(string) error) error {
 func (p *parser) churn(w string) (err error) {
 	switch w {
 	case "none":
-	case "measured":
-		p.s.Churn.Measured = true
+	case "typical":
+		p.s.Churn.Typical = true
 	default:
 		p.s.Churn.Hourly, err = share(w)
 	}
@@ -268,7 +269,7 @@ func (p *parser) hosts(args []string) error {
 }
 
 func (p *parser) job(args []string) error {
-	j := Job{Submitter: 1, Repeat: 1, Seconds: 10, Spread: 0.2, K: 2}
+	j := Job{Submitter: 1, Repeat: 1, Seconds: 10, Spread: -1, K: 2}
 	err := pairs(args, "tasks, seconds, spread, input, k, n, adaptive, regions, nodes, want, deadline, at, every, repeat, by, shape", func(k, v string) (bool, error) {
 		var err error
 		switch k {

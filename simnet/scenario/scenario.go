@@ -94,8 +94,8 @@ type Region struct {
 
 // Churn is how hosts come and go.
 type Churn struct {
-	Hourly   float64 // share of the fleet that leaves in an hour, replaced at the same pace; 0: none
-	Measured bool    // sessions and absences as published studies measured them
+	Hourly  float64 // share of the fleet that leaves in an hour, replaced at the same pace; 0: none
+	Typical bool    // sessions and absences drawn from chosen distributions: see package links
 }
 
 // Net is what the links are like, beside the latencies between regions.
@@ -114,7 +114,7 @@ type Job struct {
 	Repeat    int           // at least 1
 	Tasks     int
 	Seconds   float64 // one task takes a plain host
-	Spread    float64 // of the log of a task's time
+	Spread    float64 // of the log of a task's time; negative: the usual (Varies)
 	Input     int64   // bytes a task reads
 	K, N      int
 	Adaptive  bool // replicas by trust
@@ -136,7 +136,7 @@ const (
 	Restart   Verb = "restart" // Count: submitter
 	Leave     Verb = "leave"   // Share of the hosts go for good
 	Storm     Verb = "storm"   // Count: offers a second of a spammer, for Span
-	Hub       Verb = "hub"     // the hub is gone for Span
+	Hub       Verb = "hub"     // submitter 1, which is also a relay, is gone for Span
 )
 
 // Act is something that happens to the fleet.

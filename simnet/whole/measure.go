@@ -1,6 +1,7 @@
 package whole
 
 import (
+	"slices"
 	"strings"
 
 	"kith/simnet/report"
@@ -84,9 +85,9 @@ func (w *world) report() *report.Report {
 	return r
 }
 
-// traffic adds up what all hosts wrote, by protocol, where the network counts it.
+// traffic adds up what all hosts wrote, by protocol. A message is one write.
 func (w *world) traffic() (list []report.Traffic) {
-	sums := map[string]int64{}
+	sums := map[string]*report.Traffic{}
 	var order []string
 	for _, n := range w.all {
 		_, by := n.host.Traffic()
@@ -94,12 +95,17 @@ func (w *world) traffic() (list []report.Traffic) {
 			name = strings.TrimPrefix(name, "/kith/"+network+"/")
 			if _, ok := sums[name]; !ok {
 				order = append(order, name)
+				sums[name] = &report.Traffic{Protocol: name}
 			}
-			sums[name] += t.Out
+			sums[name].Bytes += t.Out
+			sums[name].Messages += t.Writes
 		}
 	}
+	slices.Sort(order)
 	for _, name := range order {
-		list = append(list, report.Traffic{Protocol: name, Bytes: sums[name]})
+		if name != "" {
+			list = append(list, *sums[name])
+		}
 	}
 	return list
 }
