@@ -52,6 +52,7 @@ type network struct {
 	discovery *host.Discovery // nil: off
 	in, out   *owner.Pace     // of blocks
 	place     geo.Place
+	areas     *geo.DB // where addresses are; nil: no such list is set
 	topics    *topics
 	advert    *advert
 	measuring *netbench.Server
@@ -65,7 +66,13 @@ func (n *Node) openNetwork(l *live) (*network, error) {
 	cfg := l.cfg
 	w := &network{name: cfg.Network, log: n.log, in: owner.NewPace(), out: owner.NewPace()}
 	var err error
-	if w.place, err = placeOf(cfg.Peers, n.log); err != nil {
+	if cfg.Peers.MMDB != "" {
+		if w.areas, err = geo.Open(cfg.Peers.MMDB); err != nil {
+			return nil, fmt.Errorf("peers.mmdb: %w", err)
+		}
+		n.closing.add("region database", w.areas.Close)
+	}
+	if w.place, err = placeOf(cfg.Peers, w.areas, n.log); err != nil {
 		return nil, err
 	}
 	first, last, err := cfg.Listen.Ports.Range()
@@ -296,19 +303,25 @@ func (w *network) FetchOutput(ctx context.Context, worker tasks.NodeID, _ tasks.
 	return w.fetch(ctx, exchange.Request{Root: root, From: []p2p.ID{p2p.ID(worker)}})
 }
 
-// placeOf is where this node is: the owner's word, or unknown.
-func placeOf(p config.Peers, log *slog.Logger) (geo.Place, error) {
-	if p.MMDB != "" {
-		db, err := geo.Open(p.MMDB)
-		if err != nil {
-			return geo.Place{}, fmt.Errorf("peers.mmdb: %w", err)
-		}
-		defer db.Close()
-		if p.Region == "" {
-			if place, ok := locate(db); ok {
-				log.Info("Region found", slog.String("place", place.String()))
-				return place, nil
-			}
+// seen is the country in which this node sees a peer: by the address a direct connection comes from, if how far it is
+// fits that. What the peer says of itself counts for nothing.
+func (w *network) seen(from netip.Addr, rtt time.Duration) string {
+	if w.areas == nil {
+		return ""
+	}
+	at, err := w.areas.Locate(from)
+	if err != nil || !geo.Plausible(w.place, at, rtt) {
+		return ""
+	}
+	return string(at.Region)
+}
+
+// placeOf is where this node is: the owner's word, what a database says of its addresses, or unknown.
+func placeOf(p config.Peers, db *geo.DB, log *slog.Logger) (geo.Place, error) {
+	if db != nil && p.Region == "" {
+		if place, ok := locate(db); ok {
+			log.Info("Region found", slog.String("place", place.String()))
+			return place, nil
 		}
 	}
 	place, err := geo.ParsePlace(cmp.Or(p.Region, string(geo.Unknown)))

@@ -267,6 +267,13 @@ func TestRefusedInputs(t *testing.T) {
 			}
 		})
 	}
+	t.Run("strict regions without a list of addresses", func(t *testing.T) {
+		_, err := n.api.Submit(t.Context(), api.Submit{Ops: []api.Op{{Kind: "test.noop"}}, Strict: true, Regions: []string{"DE"}, Sensitivity: tasks.Synthetic}, func(api.Import) {})
+		var told *client.Error
+		if !errors.As(err, &told) || told.Code != api.CodeBadRequest || !strings.Contains(told.Remedy, "peers.mmdb") {
+			t.Fatalf("got %v", err)
+		}
+	})
 	if jobs, err := n.api.Jobs(t.Context()); err != nil || len(jobs) != 0 {
 		t.Errorf("%d jobs, %v", len(jobs), err)
 	}

@@ -63,6 +63,7 @@ func (n *Node) openSubmitting(l *live) *submitting {
 			Network: l.cfg.Network, Key: n.self.Key(), Kinds: n.kinds, Blobs: l.stores.blobs, Log: l.stores.jobs, Book: l.stores.book,
 			Executor: l.runners.executor, Fetcher: l.network, Depots: l.depots, Offers: l.network.topics, Searcher: l.network.finder,
 			Addresses: l.network.host.Addrs, Region: func() string { return string(l.network.place.Region) },
+			Locate: l.network.seen,
 			RTT: func(worker tasks.NodeID) time.Duration {
 				info, _ := l.network.host.Peer(p2p.ID(worker))
 				return info.RTT
@@ -105,7 +106,7 @@ func (s *submitting) spec(req api.Submit) (tasks.Spec, error) {
 		Version: tasks.SpecVersion, Name: req.Name, Sensitivity: req.Sensitivity, PartBytes: req.PartBytes, Limits: req.Limits,
 		Policy: tasks.Policy{
 			K: req.K, N: req.N, Replication: req.Replication, MinGrade: req.MinGrade, DeviceClass: tasks.CPU, NodeLimit: req.Nodes,
-			MinSandbox: req.MinSandbox, Deadline: req.Deadline, SessionsWant: req.Want,
+			MinSandbox: req.MinSandbox, Deadline: req.Deadline, SessionsWant: req.Want, Strict: req.Strict,
 		},
 	}
 	bad := func(remedy, format string, args ...any) (tasks.Spec, error) {
@@ -124,6 +125,9 @@ func (s *submitting) spec(req api.Submit) (tasks.Spec, error) {
 				*l.into = append(*l.into, string(c))
 			}
 		}
+	}
+	if req.Strict && s.node.live.Load().network.areas == nil {
+		return bad("download a free list of countries (GeoLite2-Country.mmdb) and set peers.mmdb to it", "this node cannot see where others are: it has no list of addresses")
 	}
 	if len(req.Ops) == 0 || len(req.Ops) > tasks.MaxOps {
 		return bad("kith kinds lists what there is", "%d steps: want 1 to %d", len(req.Ops), tasks.MaxOps)

@@ -32,12 +32,22 @@ func (n *Node) openWorking(l *live) *working {
 		Network: l.cfg.Network, Key: n.self.Key(), Kinds: n.kinds, Blobs: l.stores.blobs, Log: l.stores.work, Book: l.stores.earned,
 		Executor: l.runners.executor, Fetcher: l.network, Depots: l.depots, Dialer: l.network,
 		Fits: n.fits, Admit: n.owner.Admit, Turn: n.turn, Capability: l.network.advert.Record, Allowed: n.owner.Allowed, Sandbox: l.runners.engine.Grade, Audience: l.network.topics.Audience,
+		Load: n.foreign,
 		Weight: func(submitter tasks.NodeID, kind string) int {
 			return weight(n.settings.Get().Work.Weights, submitter, kind)
 		},
 		Slots: l.cfg.Work.Slots, Logger: n.log,
 	})
 	return w
+}
+
+// foreign is the share of the processors that other programs used when the sensors last looked, per mille; 0 if they
+// cannot tell.
+func (n *Node) foreign() int {
+	if r := n.readings.Load(); r != nil && r.Foreign.Known {
+		return int(1000 * r.Foreign.Value)
+	}
+	return 0
 }
 
 // hear considers an offer that a topic has accepted.

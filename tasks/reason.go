@@ -25,6 +25,7 @@ const (
 	Filled           Code = "filled"
 	NodeLimitReached Code = "node-limit"
 	WrongRegion      Code = "wrong-region"
+	UnseenRegion     Code = "unseen-region"
 	WeakSandbox      Code = "weak-sandbox"
 	WeakDevice       Code = "weak-device"
 	WeakGrade        Code = "weak-grade"
@@ -74,6 +75,7 @@ var reasons = map[Code]words{
 	Filled:           {"the submitter has enough workers for now", "nothing to do; the node asks again by itself"},
 	NodeLimitReached: {"the job may not use more nodes", "raise --nodes if you want it to"},
 	WrongRegion:      {"the job does not allow this node's region", "nothing to do"},
+	UnseenRegion:     {"the job goes only to nodes that its submitter itself sees in an allowed region, and where this one is cannot be seen", "a direct connection from a public address helps; one through a relay, or from an address in no list, shows nothing"},
 	WeakSandbox:      {"the job demands a stronger sandbox than this node has", "kith status shows the grade and how to raise it"},
 	WeakDevice:       {"the job needs a stronger device", "nothing to do"},
 	WeakGrade:        {"the job needs a node with a better grade", "kith bench grades this node again; a job's owner can lower --min-grade"},

@@ -51,6 +51,9 @@ type Policy struct {
 	MinSandbox   SandboxGrade `cbor:"sandbox" json:"sandbox"`
 	Deadline     int64        `cbor:"deadline" json:"deadline"` // Unix milliseconds; 0: none
 	SessionsWant int          `cbor:"want" json:"want"`         // sessions asked for in offers; 0: chosen from k and the number of tasks
+	// Strict says that a node's own word on where it is counts for nothing: it must be seen in an allowed region, by the
+	// address it connects from and by how far it is. Nodes of which nobody can see that are refused.
+	Strict bool `cbor:"strict,omitempty" json:"strict,omitempty"`
 	// MinGrade is the lowest grade band a node may have, in tenths of the scale; 0: any, ungraded ones too.
 	MinGrade int `cbor:"grade,omitempty" json:"minGrade,omitempty"`
 	// Replication says whether every task needs K agreeing results; "" is Fixed.

@@ -119,6 +119,7 @@ type submitCmd struct {
 	Nodes       int           `help:"Distinct nodes to use at most; 0 means 64." default:"0"`
 	Regions     []string      `help:"Countries the work may go to (DE,FR); none: any." placeholder:"CC"`
 	Exclude     []string      `help:"Countries the work may not go to." placeholder:"CC"`
+	Strict      bool          `help:"Take nobody's word on where it is: only nodes whose address this one sees in an allowed country get work."`
 	Deadline    string        `help:"Give up at this time (2026-12-31T18:00:00Z) or after this long (90m)." placeholder:"TIME"`
 	Sensitivity string        `short:"s" help:"Who may see the input: public, synthetic, approved (sealed for those who compute) or private (nobody else)." placeholder:"WHO"`
 	Name        string        `help:"A name for people."`
@@ -184,7 +185,7 @@ func (c submitCmd) request() (api.Submit, error) {
 		return api.Submit{}, err
 	}
 	req := api.Submit{
-		Name: c.Name, Ops: ops, K: c.K, N: c.N, Nodes: c.Nodes, Regions: c.Regions, Excluded: c.Exclude,
+		Name: c.Name, Ops: ops, K: c.K, N: c.N, Nodes: c.Nodes, Regions: c.Regions, Excluded: c.Exclude, Strict: c.Strict,
 		MinSandbox: tasks.SandboxGrade(c.MinSandbox), Want: c.Want, Sensitivity: tasks.Sensitivity(c.Sensitivity),
 		Replication: tasks.Replication(c.Replication), MinGrade: c.MinGrade,
 	}

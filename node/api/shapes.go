@@ -339,6 +339,7 @@ type Submit struct {
 	Nodes       int                `json:"nodes"`       // distinct nodes at most; 0: 64
 	Regions     []string           `json:"regions"`     // allowed; empty: any
 	Excluded    []string           `json:"excluded"`    // refused regions
+	Strict      bool               `json:"strict"`      // a node counts as being where this one sees it, not where it says
 	Deadline    int64              `json:"deadline"`    // 0: none
 	Sensitivity tasks.Sensitivity  `json:"sensitivity"` // "": private, which runs on this machine alone
 	Replication tasks.Replication  `json:"replication"` // "fixed", "adaptive"; "": fixed

@@ -106,6 +106,26 @@ func MinRTT(a, b Cell) time.Duration {
 	return time.Duration(2 * max(0, km-200) / fibreKMPerMilli * float64(time.Millisecond))
 }
 
+// Plausible reports whether a round trip of rtt fits two places so far apart: not shorter than physics allows, and not so
+// long that the peer must be somewhere else, behind the address that is seen. Home lines add up to homeRTT, cables
+// take up to detour times the straight way. Nothing fits an unknown place, and a trip that was not measured fits none.
+func Plausible(a, b Place, rtt time.Duration) bool {
+	if rtt <= 0 || b.Region == Unknown || b.Region == "" {
+		return false
+	}
+	if _, ok := KM(a.Cell, b.Cell); !ok {
+		return true // countries alone say nothing about distance
+	}
+	least := MinRTT(a.Cell, b.Cell)
+	return rtt >= least && rtt <= detour*least+homeRTT
+}
+
+// The slack of Plausible.
+const (
+	detour  = 3
+	homeRTT = 200 * time.Millisecond
+)
+
 var countryCode = regexp.MustCompile(`^[A-Z]{2}$`)
 
 // ParsePlace reads the owner's word: "DE", or "DE/r158c214". An unknown country code is refused, "ZZ" is not.

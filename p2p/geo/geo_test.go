@@ -35,6 +35,30 @@ func TestCells(t *testing.T) {
 	}
 }
 
+func TestPlausible(t *testing.T) {
+	at := func(region Region, lat, lon float64) Place { return Place{Region: region, Cell: CellAt(lat, lon)} }
+	berlin, tokyo := at("DE", 52.52, 13.40), at("JP", 35.68, 139.69)
+	for _, c := range []struct {
+		name string
+		a, b Place
+		rtt  time.Duration
+		want bool
+	}{
+		{"near", berlin, berlin, 30 * time.Millisecond, true},
+		{"far, and as far as it is", berlin, tokyo, 250 * time.Millisecond, true},
+		{"sooner than light", berlin, tokyo, 40 * time.Millisecond, false},
+		{"near, and as slow as from the other side of the world", berlin, berlin, 300 * time.Millisecond, false},
+		{"not measured", berlin, berlin, 0, false},
+		{"in no list", berlin, Place{Region: Unknown}, 30 * time.Millisecond, false},
+		{"nowhere", berlin, Place{}, 30 * time.Millisecond, false},
+		{"a country alone", berlin, Place{Region: "JP"}, 30 * time.Millisecond, true},
+	} {
+		if got := Plausible(c.a, c.b, c.rtt); got != c.want {
+			t.Errorf("%s: %v", c.name, got)
+		}
+	}
+}
+
 // Every cell holds its own centre and is about 100 km wide and high.
 func TestCellsCoverTheGlobe(t *testing.T) {
 	n := 0

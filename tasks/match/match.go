@@ -21,7 +21,8 @@ type Node struct {
 	ID       tasks.NodeID
 	Group    string // Group(…); empty: none, on a local network
 	Account  string // Account(…)
-	Region   string
+	Region   string // by its own word
+	Seen     string // in which the submitter sees it; "": it cannot tell
 	Class    tasks.DeviceClass
 	Band     int // grade in tenths of the scale, 1 to 10; 0: ungraded
 	Sandbox  tasks.SandboxGrade
@@ -140,7 +141,13 @@ func region(need *Need, n *Node) tasks.Code {
 	if need.Policy == nil {
 		return ""
 	}
-	if len(need.Policy.Regions) > 0 && !slices.Contains(need.Policy.Regions, n.Region) || slices.Contains(need.Policy.Excluded, n.Region) {
+	at := n.Region
+	if need.Policy.Strict {
+		if at = n.Seen; at == "" {
+			return tasks.UnseenRegion
+		}
+	}
+	if len(need.Policy.Regions) > 0 && !slices.Contains(need.Policy.Regions, at) || slices.Contains(need.Policy.Excluded, at) {
 		return tasks.WrongRegion
 	}
 	return ""

@@ -297,3 +297,30 @@ func BenchmarkChoose(b *testing.B) {
 		})
 	}
 }
+
+// Under a strict policy it counts where a node is seen, not where it says it is.
+func TestStrictRegion(t *testing.T) {
+	strict := tasks.Policy{Strict: true, Regions: []string{"DE", "FR"}}
+	not := tasks.Policy{Strict: true, Excluded: []string{"US"}}
+	lax := tasks.Policy{Regions: []string{"DE"}}
+	for _, c := range []struct {
+		name       string
+		p          tasks.Policy
+		says, seen string
+		want       tasks.Code
+	}{
+		{"seen where it may be", strict, "DE", "DE", ""},
+		{"seen elsewhere", strict, "DE", "US", tasks.WrongRegion},
+		{"not seen", strict, "DE", "", tasks.UnseenRegion},
+		{"says nothing and is seen", strict, "", "FR", ""},
+		{"seen where it may not be", not, "DE", "US", tasks.WrongRegion},
+		{"not seen where it may not be", not, "DE", "", tasks.UnseenRegion},
+		{"seen anywhere else", not, "US", "DE", ""},
+		{"its word is enough", lax, "DE", "US", ""},
+	} {
+		code, _ := Refuse(&Need{Policy: &c.p}, &Node{Region: c.says, Seen: c.seen, Free: 1, Honest: 1000})
+		if code != c.want {
+			t.Errorf("%s: %q, want %q", c.name, code, c.want)
+		}
+	}
+}

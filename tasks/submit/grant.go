@@ -150,6 +150,9 @@ func (d *Driver) unfit(j *running, s *session) *tasks.Reason {
 		ID: s.peer.id, Region: s.cap.Region, Class: s.cap.Class, Band: s.cap.Band, Reliable: 1000, Honest: 1000,
 		Sandbox: s.cap.Sandbox, Memory: s.cap.Memory, Kinds: s.kinds, Free: 1, Load: s.load,
 	}
+	if spec.Policy.Strict && d.o.Locate != nil && s.addr.IsValid() {
+		n.Seen = d.o.Locate(s.addr, time.Duration(s.rtt)*time.Millisecond)
+	}
 	if code, no := match.Refuse(&need, &n); no {
 		return &tasks.Reason{Code: code}
 	}
@@ -162,8 +165,8 @@ func (d *Driver) fits(j *running, s *session) bool {
 		s.fit = map[*running]bool{}
 	}
 	ok, known := s.fit[j]
-	if known && ok && s.relayed && d.cutOff(j, s) != nil || known && !ok && s.relayed {
-		known = false // the way to it comes and goes
+	if known && ok && s.relayed && d.cutOff(j, s) != nil || known && !ok && (s.relayed || j.state.Job().Spec.Policy.Strict) {
+		known = false // the way to it comes and goes, and how far it is is measured again
 	}
 	if !known || len(j.plan) != j.state.Stages() {
 		r := d.unfit(j, s)

@@ -30,6 +30,9 @@ type Options struct {
 	Addresses func() []string
 	// Region returns this node's country, or "". It may be nil.
 	Region func() string
+	// Locate returns the country in which this node itself sees a worker, by the address of its direct connection and how far
+	// it is (0: unknown); "" if it cannot tell. It is called in the loop and may be nil: it never can.
+	Locate func(from netip.Addr, rtt time.Duration) string
 	// RTT returns how far a connected worker is, 0 if that is not known. It is called from any goroutine and may be nil.
 	RTT func(worker tasks.NodeID) time.Duration
 	// Vet looks at a worker before it is welcomed: its verified capability record and membership credential. It returns

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -55,8 +56,9 @@ type session struct {
 	window   int   // leases without a commit it takes
 	load     int
 	relayed  bool
-	rtt      int64 // milliseconds; 0: unknown
-	given    int64 // leases in this session
+	addr     netip.Addr // of a direct connection
+	rtt      int64      // milliseconds; 0: unknown
+	given    int64      // leases in this session
 	grants   *grants
 	stray    int
 	receipt  []tasks.Receipt
@@ -172,6 +174,9 @@ func (d *Driver) greet(stream Stream) (*session, *wire.Hello, error) {
 	}
 	remote := stream.Remote()
 	s.relayed, s.rtt = stream.Relayed(), d.rtt(remote)
+	if !s.relayed {
+		s.addr = stream.RemoteAddr()
+	}
 	s.peer = &peer{id: remote, equals: s.cap.Equals, group: match.Group(profile, stream.RemoteAddr(), s.relayed, remote.String())}
 	subject := ""
 	if d.o.Vet != nil {

@@ -186,6 +186,7 @@ type donor struct {
 	cancel context.CancelFunc
 	done   chan struct{}
 	equals []string // equivalence classes of its floats
+	region string   // by its own word
 	conns  []net.Conn
 	mu     sync.Mutex
 	cut    bool // the network to it is down
@@ -320,7 +321,7 @@ func (d *donor) capability() []byte {
 	b, err := wire.SignCapability(network, d.key, wire.Capability{
 		Time: now, Expiry: now + 3600_000, Class: tasks.CPU,
 		Sandbox: tasks.GradeProcess, Slots: 2, Memory: 1 << 40, Program: "test",
-		Equals: d.equals,
+		Equals: d.equals, Region: d.region,
 	})
 	if err != nil {
 		d.w.t.Error(err)

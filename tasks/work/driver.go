@@ -266,8 +266,14 @@ func (d *Driver) delist(s *session) {
 	d.served.Unlock()
 }
 
-// load is how busy the node is with tasks, per mille.
-func (d *Driver) load() int { return min(1000, 1000*d.busy/d.o.Slots) }
+// load is how busy the machine is with tasks and with other programs, per mille.
+func (d *Driver) load() int {
+	load := 1000 * d.busy / d.o.Slots
+	if d.o.Load != nil {
+		load += max(0, d.o.Load())
+	}
+	return min(1000, load)
+}
 
 // why counts a reason for having no work.
 func (d *Driver) why(r tasks.Reason) {

@@ -44,6 +44,9 @@ type Options struct {
 	Sandbox func() tasks.SandboxGrade
 	// Audience estimates how many nodes hear an offer of this device class and ring; it may be nil: 1.
 	Audience func(class tasks.DeviceClass, ring int) int
+	// Load is how busy other programs keep this machine, per mille. It is asked with every heartbeat, must answer at once and
+	// may be nil: they do not.
+	Load func() int
 	// Weight is the part of the slots a kind of work gets for a submitter, against others: at least 1. It may be nil: all
 	// are equal. It is called for every task that starts and ends, and may answer differently at any time.
 	Weight func(submitter tasks.NodeID, kind string) int
