@@ -131,7 +131,9 @@ func BenchmarkCompute(b *testing.B) {
 
 // BenchmarkKill ends 50 tasks of ten processes each, from the order to the moment when none is left.
 func BenchmarkKill(b *testing.B) {
-	for name, without := range map[string]sandbox.Layers{"namespaces": strays, "plain": strays | sandbox.LayerNamespaces} {
+	for name, without := range map[string]sandbox.Layers{
+		"namespaces": strays, "plain": strays | sandbox.LayerNamespaces, "plain sampled": strays | sandbox.LayerNamespaces | sandbox.LayerCaps,
+	} {
 		b.Run(name, func(b *testing.B) {
 			e := process(b, func(o *sandbox.Options) { o.Without, o.Spares = without|sandbox.LayerPrivileges, -1 })
 			var all []time.Duration

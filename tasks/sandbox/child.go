@@ -59,7 +59,7 @@ type usage struct {
 
 // startChild starts a runner process: in the group host, if the calling thread is in it, or else in a new one of groups, if
 // there are any. Call wait on it next.
-func startChild(o *Options, plain bool, groups *cgroup.Tree, host *cgroup.Group) (*child, error) {
+func startChild(o *Options, plain bool, groups *cgroup.Tree, host *cgroup.Group, scans *scans) (*child, error) {
 	c := &child{stderr: &tail{}, done: make(chan struct{}), joined: make(chan struct{}), cores: int64(o.Procs), entries: o.Entries}
 	theirIn, ourOut, err := os.Pipe()
 	if err != nil {
@@ -78,7 +78,7 @@ func startChild(o *Options, plain bool, groups *cgroup.Tree, host *cgroup.Group)
 	cmd.Env = append(systemEnv(), "GOMAXPROCS="+strconv.Itoa(o.Procs), "GOTRACEBACK=single", "TZ=UTC", "LANG=C")
 	cmd.Env = append(cmd.Env, o.Env...)
 	c.cmd = cmd
-	err = c.tree.start(cmd, plain, o.Procs)
+	err = c.tree.start(cmd, plain, o.Procs, scans)
 	theirIn.Close()
 	theirOut.Close()
 	if err != nil {
@@ -135,6 +135,7 @@ func (c *child) wait(ended func()) {
 		<-c.joined
 		if c.group != nil {
 			c.oom = c.group.OutOfMemory()
+			c.clear()
 		}
 		_ = c.pipes[0].Close()
 		_ = c.pipes[1].Close()
@@ -144,6 +145,17 @@ func (c *child) wait(ended func()) {
 		}
 		ended()
 	}()
+}
+
+// clear ends what is left in the group and waits until nothing is.
+func (c *child) clear() {
+	if c.group.Empty() || c.group.Kill() != nil {
+		return
+	}
+	end := time.Now().Add(killLimit)
+	for wait := time.Millisecond; !c.group.Empty() && time.Now().Before(end); wait = min(2*wait, 50*time.Millisecond) {
+		time.Sleep(wait)
+	}
 }
 
 func (c *child) pid() int { return c.cmd.Process.Pid }
@@ -177,9 +189,17 @@ func (c *child) kill(cause error) {
 		c.cause = cause
 	}
 	c.mu.Unlock()
-	if first {
-		c.tree.kill(c.cmd.Process)
+	if !first {
+		return
 	}
+	select {
+	case <-c.joined:
+		if c.group != nil && c.group.Kill() == nil { // all at once; what left the group is found when the runner is gone
+			return
+		}
+	default:
+	}
+	c.tree.kill(c.cmd.Process)
 }
 
 // greet waits for the runner's greeting.

@@ -71,6 +71,7 @@ type Process struct {
 
 	starting sync.WaitGroup // starts in progress
 	caps     capper
+	scans    scans
 }
 
 var _ Engine = (*Process)(nil)
@@ -323,10 +324,10 @@ func (e *Process) spawn() (*child, error) {
 	if closed {
 		return nil, ErrClosed
 	}
-	c, err := startChild(&e.opts, plain, groups, e.host)
+	c, err := startChild(&e.opts, plain, groups, e.host, &e.scans)
 	if refused := err; err != nil && !plain {
 		// Namespaces are refused in many ways (a sysctl, a policy, a full table): what counts is whether it works without.
-		if c, err = startChild(&e.opts, true, groups, e.host); err == nil {
+		if c, err = startChild(&e.opts, true, groups, e.host, &e.scans); err == nil {
 			e.mu.Lock()
 			e.plain = true
 			e.why = append(e.why, fmt.Sprintf("%s: %v", offered&atStart, refused))

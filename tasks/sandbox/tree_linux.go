@@ -6,9 +6,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -21,6 +21,7 @@ const (
 	canIsolate = true // where the kernel lets us
 	offered    = LayerNamespaces | LayerRoot | LayerLandlock | LayerSyscalls | LayerPrivileges | LayerCaps
 	neutralDir = "/"
+	markName   = "KITH_RUNNER="
 	clockTick  = 10 * time.Millisecond // Linux reports processor time to programs in these
 )
 
@@ -28,17 +29,33 @@ const (
 // namespace, and the kernel ends all of it with it. Without, every process of the tree carries a mark in its
 // environment, by which strays are found that left the process group and session.
 type tree struct {
-	mark string // empty with namespaces
+	mark  string // empty with namespaces
+	scans *scans
+}
+
+// scans look for marked processes. Who asks while one is in progress shares the next: when many trees end together, all
+// processes of the machine are looked at a few times, not a few times for each.
+type scans struct {
+	turn sync.Mutex // held by the one in progress
+
+	mu   sync.Mutex
+	next *scan // gathers those who ask
+}
+
+type scan struct {
+	found map[string][]int // by mark
+	done  chan struct{}
 }
 
 // isolated reports whether the runner has namespaces of its own.
 func (t *tree) isolated() bool { return t.mark == "" }
 
 // start starts the runner. It must be called on a thread that lives as long as the runner may.
-func (t *tree) start(cmd *exec.Cmd, plain bool, _ int) error {
+func (t *tree) start(cmd *exec.Cmd, plain bool, _ int, s *scans) error {
+	t.scans = s
 	attr := &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
 	if plain {
-		t.mark = "KITH_RUNNER=" + rand.Text()
+		t.mark = markName + rand.Text()
 		cmd.Env = append(cmd.Env, t.mark)
 	} else {
 		// The id inside is not 0, so that exec leaves the runner with no more than the one capability by which it makes
@@ -122,23 +139,54 @@ func (t *tree) sweep() {
 }
 
 // marked finds the living processes that carry the mark.
-func (t *tree) marked() []int {
+func (t *tree) marked() []int { return t.scans.find(t.mark) }
+
+// find lists the processes with a mark, as of a moment after it was called.
+func (s *scans) find(mark string) []int {
+	s.mu.Lock()
+	mine := s.next
+	first := mine == nil
+	if first {
+		mine = &scan{found: map[string][]int{}, done: make(chan struct{})}
+		s.next = mine
+	}
+	mine.found[mark] = nil
+	s.mu.Unlock()
+	if first {
+		s.turn.Lock()
+		s.mu.Lock()
+		s.next = nil
+		s.mu.Unlock()
+		mine.look()
+		s.turn.Unlock()
+		close(mine.done)
+	}
+	<-mine.done
+	return mine.found[mark]
+}
+
+// look reads the environment of every process.
+func (s *scan) look() {
 	names, err := os.ReadDir("/proc")
 	if err != nil {
-		return nil
+		return
 	}
-	var pids []int
 	for _, d := range names {
 		pid, err := strconv.Atoi(d.Name())
 		if err != nil {
 			continue
 		}
 		env, err := os.ReadFile(filepath.Join("/proc", d.Name(), "environ"))
-		if err == nil && slices.ContainsFunc(bytes.Split(env, []byte{0}), func(v []byte) bool { return string(v) == t.mark }) {
-			pids = append(pids, pid)
+		if err != nil || !bytes.Contains(env, []byte(markName)) {
+			continue
+		}
+		for v := range bytes.SplitSeq(env, []byte{0}) {
+			if pids, ok := s.found[string(v)]; ok {
+				s.found[string(v)] = append(pids, pid)
+				break
+			}
 		}
 	}
-	return pids
 }
 
 // usage adds up the tree below and including pid, until it has met more than most processes and threads.

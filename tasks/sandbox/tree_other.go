@@ -17,12 +17,15 @@ const (
 	neutralDir = "/"
 )
 
+// scans are of no use here.
+type scans struct{}
+
 // tree is a runner and everything it started: a session and process group of its own. What leaves them is not found.
 type tree struct{ group int }
 
 func (t *tree) isolated() bool { return false }
 
-func (t *tree) start(cmd *exec.Cmd, _ bool, _ int) error {
+func (t *tree) start(cmd *exec.Cmd, _ bool, _ int, _ *scans) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
 		return err

@@ -21,6 +21,9 @@ const (
 
 var neutralDir = filepath.VolumeName(os.Getenv("SystemRoot")) + `\`
 
+// scans are of no use here.
+type scans struct{}
+
 // tree is a job object: the system ends all of it when its last handle closes, also when this process dies.
 type tree struct {
 	mu      sync.Mutex // guards job against use after close
@@ -32,7 +35,7 @@ type tree struct {
 
 func (t *tree) isolated() bool { return false }
 
-func (t *tree) start(cmd *exec.Cmd, plain bool, procs int) error {
+func (t *tree) start(cmd *exec.Cmd, plain bool, procs int, _ *scans) error {
 	job, err := windows.CreateJobObject(nil, nil)
 	if err != nil {
 		return err

@@ -190,6 +190,54 @@ func counted(file, name string) bool {
 	return false
 }
 
+// Kill ends every process of the group, and lets none of them start another. They are about to end when it returns.
+func (g *Group) Kill() error {
+	dir := filepath.Join(g.tree.of["pids"], g.name)
+	if g.tree.v2["pids"] && write(filepath.Join(dir, "cgroup.kill"), "1") == nil {
+		return nil
+	}
+	if err := put(filepath.Join(dir, "pids.max"), 0); err != nil {
+		return err
+	}
+	seen := map[int]bool{}
+	for found := true; found; { // once more, for what was being started
+		found = false
+		list, err := g.members()
+		if err != nil {
+			return err
+		}
+		for _, pid := range list {
+			if !seen[pid] {
+				seen[pid], found = true, true
+				_ = syscall.Kill(pid, syscall.SIGKILL)
+			}
+		}
+	}
+	return nil
+}
+
+// Empty reports whether no process of the group is left, not even one that is about to end.
+func (g *Group) Empty() bool {
+	list, err := g.members()
+	return err != nil || len(list) == 0
+}
+
+// members lists the processes of the group. This one is none of them, though version 1 lists it while a thread of it is a
+// host here.
+func (g *Group) members() ([]int, error) {
+	b, err := os.ReadFile(g.file("pids", "cgroup.procs"))
+	if err != nil {
+		return nil, err
+	}
+	var pids []int
+	for _, f := range strings.Fields(string(b)) {
+		if pid, err := strconv.Atoi(f); err == nil && pid > 1 && pid != os.Getpid() {
+			pids = append(pids, pid)
+		}
+	}
+	return pids, nil
+}
+
 // Close removes the group. Its processes must have ended, or be about to.
 func (g *Group) Close() error {
 	g.tree.mu.Lock()
@@ -227,14 +275,14 @@ func ifThere(err error) error {
 	return err
 }
 
-// remove removes a group, for whose last process the kernel may need a moment.
+// remove removes a group, for whose last process the kernel may need a moment, or seconds on a machine that is overloaded.
 func remove(dir string) error {
 	for wait := time.Millisecond; ; wait *= 2 {
 		err := os.Remove(dir)
 		if err == nil || errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
-		if !errors.Is(err, syscall.EBUSY) || wait > 200*time.Millisecond {
+		if !errors.Is(err, syscall.EBUSY) || wait > 2*time.Second {
 			return err
 		}
 		time.Sleep(wait)

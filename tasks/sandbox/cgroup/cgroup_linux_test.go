@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 )
 
 var limits = Limits{Memory: 64 << 20, Processes: 7, Cores: 2}
@@ -97,6 +98,56 @@ func TestHost(t *testing.T) {
 	}
 }
 
+// TestKill ends a group whose processes have left their sessions, and from which a thread of this process starts others.
+func TestKill(t *testing.T) {
+	tree, err := Open()
+	if err != nil {
+		t.Skip(err)
+	}
+	g, err := tree.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("sh", "-c", "for i in 1 2 3; do setsid sleep 60 & done; wait")
+	killed := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
+		hosted := g.Host()
+		if hosted != nil && !errors.Is(hosted, ErrUnavailable) {
+			killed <- hosted
+			return
+		}
+		err := errors.Join(g.Set(limits), cmd.Start())
+		if err == nil && hosted != nil {
+			err = g.Add(cmd.Process.Pid)
+		}
+		for err == nil && count(g) < 4 {
+			time.Sleep(time.Millisecond)
+		}
+		killed <- errors.Join(err, g.Kill())
+	}()
+	if err := <-killed; err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait()
+	for deadline := time.Now().Add(20 * time.Second); !g.Empty(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d are left", count(g))
+		}
+	}
+	if err := errors.Join(g.Close(), tree.Close()); err != nil {
+		t.Error(err)
+	}
+	if g.Kill() == nil {
+		t.Error("a group that is gone was killed")
+	}
+}
+
+func count(g *Group) int {
+	list, _ := g.members()
+	return len(list)
+}
+
 // fake lays out a /proc and group folders; the kernel's part is played by the test.
 func fake(t *testing.T, files map[string]string) string {
 	t.Helper()
@@ -148,16 +199,16 @@ func TestVersion2(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"memory.max", "memory.swap.max", "memory.oom.group", "pids.max", "cpu.max", "cgroup.procs"} {
+	for _, name := range []string{"memory.max", "memory.swap.max", "memory.oom.group", "pids.max", "cpu.max", "cgroup.procs", "cgroup.kill"} {
 		if err := os.WriteFile(filepath.Join(own, g.name, name), nil, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := errors.Join(g.Set(limits), g.Add(4711)); err != nil {
+	if err := errors.Join(g.Set(limits), g.Add(4711), g.Kill()); err != nil {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]string{
-		"memory.max": "67108864", "memory.swap.max": "0", "memory.oom.group": "1", "pids.max": "7", "cpu.max": "200000 100000", "cgroup.procs": "4711",
+		"memory.max": "67108864", "memory.swap.max": "0", "memory.oom.group": "1", "pids.max": "7", "cpu.max": "200000 100000", "cgroup.procs": "4711", "cgroup.kill": "1",
 	} {
 		if b, err := os.ReadFile(filepath.Join(own, g.name, name)); err != nil || string(b) != want {
 			t.Errorf("%s is %q, want %q (%v)", name, b, want, err)

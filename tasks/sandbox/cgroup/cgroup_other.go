@@ -47,5 +47,11 @@ func (*Group) OutOfMemory() bool { return false }
 // OverProcesses returns false.
 func (*Group) OverProcesses() bool { return false }
 
+// Kill returns ErrUnavailable.
+func (*Group) Kill() error { return ErrUnavailable }
+
+// Empty returns true.
+func (*Group) Empty() bool { return true }
+
 // Close does nothing.
 func (*Group) Close() error { return nil }
