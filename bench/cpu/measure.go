@@ -12,6 +12,7 @@ import (
 	"lukechampine.com/blake3"
 
 	"kith/bench"
+	"kith/bench/steady"
 )
 
 // Options say how to measure.
@@ -21,16 +22,15 @@ type Options struct {
 }
 
 const (
-	depth  = 256                   // k of the kernels, as libraries choose it
-	second = 256 << 10             // bytes of the panels that come from the second cache
-	calls  = 128                   // of the kernel between two looks at the clock: well under a millisecond
-	window = 20 * time.Millisecond // one sample; shorter where a figure has less time than eight of them
-	block  = 64 << 10              // bytes hashed at once: in the second cache
-	turns  = 4000                  // of the chain in one run: some 40 µs, too short to be interrupted often
+	depth  = 256       // k of the kernels, as libraries choose it
+	second = 256 << 10 // bytes of the panels that come from the second cache
+	calls  = 128       // of the kernel between two looks at the clock: well under a millisecond
+	block  = 64 << 10  // bytes hashed at once: in the second cache
+	turns  = 4000      // of the chain in one run: some 40 µs, too short to be interrupted often
 )
 
-// Measure measures this processor, one figure after the other. It keeps every core busy for about ten times o.Time.
-// What ctx cuts short is ungraded.
+// Measure measures this processor in rounds of all figures. It keeps every core busy for about ten times o.Time. A figure of
+// which ctx lets no round be whole is ungraded.
 func Measure(ctx context.Context, o Options) []bench.Measurement {
 	if o.Threads <= 0 {
 		o.Threads = runtime.GOMAXPROCS(0)
@@ -44,33 +44,66 @@ func Measure(ctx context.Context, o Options) []bench.Measurement {
 		b := make([]byte, block)
 		return func() float64 { sum := blake3.Sum256(b); b[0] = sum[0]; return block }
 	}
-	var out []bench.Measurement
-	for _, f := range []struct {
-		name    string
-		unit    bench.Unit
-		threads int
-		method  string
-		work    func() func() float64
-	}{
-		{bench.FP64Single, bench.FLOPS, 1, "matrix multiplication from the second cache, " + best64.name, best64.work},
-		{bench.FP64Multi, bench.FLOPS, o.Threads, "matrix multiplication from the second cache, " + best64.name, best64.work},
-		{bench.FP32Single, bench.FLOPS, 1, "matrix multiplication from the second cache, " + best32.name, best32.work},
-		{bench.FP32Multi, bench.FLOPS, o.Threads, "matrix multiplication from the second cache, " + best32.name, best32.work},
-		{"integer.single", bench.OPS, 1, "splitmix64, four streams", integers},
-		{bench.Integer, bench.OPS, o.Threads, "splitmix64, four streams", integers},
-		{"sha256.single", bench.ByteRate, 1, "64 KiB at a time", hash},
-		{bench.SHA256, bench.ByteRate, o.Threads, "64 KiB at a time", hash},
-		{"blake3.multi", bench.ByteRate, o.Threads, "64 KiB at a time", tree},
-	} {
-		w := bench.Begin(f.name, f.unit, fmt.Sprintf("%s, %s", f.method, threadsText(f.threads)))
-		samples, err := sustain(ctx, f.threads, o.Time, f.work)
-		if err != nil {
-			out = append(out, w.Fail(err))
-			continue
+	figures := []*figure{
+		{name: bench.FP64Single, unit: bench.FLOPS, threads: 1, method: "matrix multiplication from the second cache, " + best64.name, work: best64.work},
+		{name: bench.FP64Multi, unit: bench.FLOPS, threads: o.Threads, method: "matrix multiplication from the second cache, " + best64.name, work: best64.work},
+		{name: bench.FP32Single, unit: bench.FLOPS, threads: 1, method: "matrix multiplication from the second cache, " + best32.name, work: best32.work},
+		{name: bench.FP32Multi, unit: bench.FLOPS, threads: o.Threads, method: "matrix multiplication from the second cache, " + best32.name, work: best32.work},
+		{name: "integer.single", unit: bench.OPS, threads: 1, method: "splitmix64, four streams", work: integers},
+		{name: bench.Integer, unit: bench.OPS, threads: o.Threads, method: "splitmix64, four streams", work: integers},
+		{name: "sha256.single", unit: bench.ByteRate, threads: 1, method: "64 KiB at a time", work: hash},
+		{name: bench.SHA256, unit: bench.ByteRate, threads: o.Threads, method: "64 KiB at a time", work: hash},
+		{name: "blake3.multi", unit: bench.ByteRate, threads: o.Threads, method: "64 KiB at a time", work: tree},
+	}
+	count := steady.Rounds(o.Time)
+	for range count {
+		for _, f := range figures {
+			f.round(ctx, o.Time/time.Duration(count))
 		}
-		out = append(out, w.Median(samples))
+	}
+	var out []bench.Measurement
+	for _, f := range figures {
+		out = append(out, f.end())
 	}
 	return append(out, clock(ctx, "clock.single", 1, o.Time/2, best64), clock(ctx, "clock.load", o.Threads, o.Time/2, best64))
+}
+
+// figure is the measuring of one rate.
+type figure struct {
+	name    string
+	unit    bench.Unit
+	threads int
+	method  string
+	work    func() func() float64 // makes one thread's share
+
+	made   []func() float64
+	watch  bench.Stopwatch
+	rounds [][]steady.Sample
+	err    error
+}
+
+func (f *figure) round(ctx context.Context, d time.Duration) {
+	if f.made == nil {
+		f.watch = bench.Begin(f.name, f.unit, "")
+		for range f.threads {
+			f.made = append(f.made, f.work())
+		}
+	}
+	samples, err := steady.Run(ctx, d, f.made)
+	if err != nil {
+		f.err = err
+		return
+	}
+	f.rounds = append(f.rounds, samples)
+}
+
+// end is the figure: of the rounds that were whole, if any was.
+func (f *figure) end() bench.Measurement {
+	method := fmt.Sprintf("%s, %s", f.method, threadsText(f.threads))
+	if f.rounds == nil {
+		return f.watch.Name(method).Fail(f.err)
+	}
+	return steady.End(f.watch, method, f.rounds, steady.Typical)
 }
 
 func threadsText(n int) string {
@@ -99,19 +132,32 @@ func (n kernel[T]) work() func() float64 {
 	}
 }
 
-// fastest tries the kernels for a moment each: the widest is not the fastest on every processor.
+// fastest tries the kernels for a moment each, in turns: the widest is not the fastest on every processor. It counts only the
+// time they had a core: else the choice, and with it the figure, would depend on what else runs.
 func fastest[T float32 | float64](list []kernel[T]) kernel[T] {
-	const try = 5 * time.Millisecond
-	best, most := list[0], 0.0
-	for _, n := range list {
-		run := n.work()
-		run()
-		done, begun := 0.0, time.Now()
-		for time.Since(begun) < try {
-			done += run()
+	const tries, try = 5, time.Millisecond
+	defer steady.Core(0, 1)()
+	work := make([]func() float64, len(list))
+	rounds := make([][][]steady.Sample, len(list))
+	for i, n := range list {
+		work[i] = n.work()
+		work[i]()
+	}
+	for range tries {
+		for i, run := range work {
+			t, done := steady.Watch(), 0.0
+			for begun := time.Now(); done == 0 || time.Since(begun) < try; {
+				done += run()
+			}
+			if x := t.Stop(); x.Own > 0 {
+				rounds[i] = append(rounds[i], []steady.Sample{{Value: done / x.Own.Seconds(), Lost: steady.Lost(x.Wall, x.Own)}})
+			}
 		}
-		if rate := done / time.Since(begun).Seconds(); rate > most {
-			best, most = n, rate
+	}
+	best, most := list[0], 0.0
+	for i, n := range list {
+		if f, ok := steady.Of(rounds[i], steady.Most); ok && f.Value > most {
+			best, most = n, f.Value
 		}
 	}
 	return best
@@ -142,51 +188,6 @@ func mix(z uint64) uint64 {
 	return z ^ (z >> 31)
 }
 
-// sustain runs work on threads for the time and returns the rate of all of them together in each window. The first
-// window, in which caches and clocks warm up, does not count if there are enough others.
-func sustain(ctx context.Context, threads int, d time.Duration, work func() func() float64) ([]float64, error) {
-	rates := make([][]float64, threads)
-	window := max(time.Millisecond, min(window, d/8))
-	var wg sync.WaitGroup
-	start := make(chan struct{})
-	for t := range threads {
-		wg.Go(func() {
-			runtime.LockOSThread()
-			defer runtime.UnlockOSThread()
-			run := work()
-			<-start
-			for end := time.Now().Add(d); ctx.Err() == nil && time.Now().Before(end); {
-				done, begun := 0.0, time.Now()
-				for time.Since(begun) < window {
-					done += run()
-				}
-				rates[t] = append(rates[t], done/time.Since(begun).Seconds())
-			}
-		})
-	}
-	close(start)
-	wg.Wait()
-	if ctx.Err() != nil {
-		return nil, interrupted(ctx)
-	}
-	n := len(rates[0])
-	for _, r := range rates {
-		n = min(n, len(r))
-	}
-	sum := make([]float64, n)
-	for _, r := range rates {
-		for i := range sum {
-			sum[i] += r[i]
-		}
-	}
-	if len(sum) > 3 {
-		sum = sum[1:]
-	}
-	return sum, nil
-}
-
-func interrupted(ctx context.Context) error { return fmt.Errorf("interrupted: %w", context.Cause(ctx)) }
-
 // clock measures how many cycles a core does a second while all other threads are kept busy.
 func clock(ctx context.Context, name string, threads int, d time.Duration, load kernel[float64]) bench.Measurement {
 	w := bench.Begin(name, bench.Hertz, fmt.Sprintf("%s, %s busy", chainMethod, threadsText(threads)))
@@ -196,7 +197,7 @@ func clock(ctx context.Context, name string, threads int, d time.Duration, load 
 	busy, stop := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	if threads > 1 {
-		wg.Go(func() { _, _ = sustain(busy, threads-1, d+time.Second, load.work) })
+		wg.Go(func() { (&figure{threads: threads - 1, work: load.work}).round(busy, d+time.Second) })
 	}
 	runtime.LockOSThread()
 	most := 0.0
@@ -209,7 +210,7 @@ func clock(ctx context.Context, name string, threads int, d time.Duration, load 
 	stop()
 	wg.Wait()
 	if ctx.Err() != nil {
-		return w.Fail(interrupted(ctx))
+		return w.Fail(steady.Interrupted(ctx))
 	}
 	return w.Value(most)
 }

@@ -7,12 +7,14 @@ import (
 	"time"
 
 	"kith/bench"
+	"kith/bench/steady"
 )
 
 const (
 	lineBytes = 64
 	perLine   = lineBytes / 4 // indices
-	chaseRun  = 1 << 15       // accesses of one sample
+	chaseRun  = 1 << 11       // accesses between two looks at the clock
+	sampling  = 250 * time.Microsecond
 )
 
 // ring returns a table in which every line names another one, all in one ring in random order, so that no processor
@@ -54,27 +56,55 @@ func workingSets(most int64) []int64 {
 	return append(sizes, most/lineBytes*lineBytes)
 }
 
-// latency measures the time of one access within a working set of so many bytes. warm says that it fits a cache.
-func latency(ctx context.Context, name string, size int64, warm bool, d time.Duration) bench.Measurement {
-	w := bench.Begin(name, bench.Seconds, fmt.Sprintf("dependent loads in random order over %s, small pages as the system gives them", sizeText(size)))
-	if ctx.Err() != nil {
-		return w.Fail(fmt.Errorf("interrupted: %w", context.Cause(ctx)))
+// ringed is the measuring of one working set: how long one access takes that the next one waits for.
+type ringed struct {
+	name   string
+	size   int64
+	warm   bool // it fits a cache
+	next   []uint32
+	at     uint32
+	watch  bench.Stopwatch
+	rounds [][]steady.Sample
+	err    error
+}
+
+// round measures for d. The table is made in the first round and kept.
+func (r *ringed) round(ctx context.Context, d time.Duration) {
+	if ctx.Err() == nil && r.next == nil {
+		r.watch = bench.Begin(r.name, bench.Seconds, "")
+		r.next = ring(r.size)
 	}
-	next := ring(size)
-	var at uint32
-	if warm {
-		at = chase(next, 0, min(len(next)/perLine, 1<<20))
+	defer steady.Core(0, 1)()
+	if ctx.Err() == nil && r.warm {
+		r.at = chase(r.next, r.at, min(len(r.next)/perLine, 1<<20))
 	}
-	var samples []float64
-	for end := time.Now().Add(d / 2); len(samples) < 3 || time.Now().Before(end) && ctx.Err() == nil; {
-		begun := time.Now()
-		at = chase(next, at, chaseRun)
-		samples = append(samples, time.Since(begun).Seconds()/chaseRun)
+	var samples []steady.Sample
+	for end := time.Now().Add(d); len(samples) < 3 || time.Now().Before(end); {
+		if ctx.Err() != nil {
+			r.err = steady.Interrupted(ctx)
+			return
+		}
+		n := 0
+		t := steady.Watch()
+		for begun := time.Now(); n == 0 || time.Since(begun) < sampling; n += chaseRun {
+			r.at = chase(r.next, r.at, chaseRun)
+		}
+		x := t.Stop()
+		samples = append(samples, steady.Sample{Value: x.Wall.Seconds() / float64(n), Lost: steady.Lost(x.Wall, x.Own)})
 	}
-	if int(at) >= len(next) {
-		return w.Fail(errWrong)
+	r.rounds = append(r.rounds, samples)
+}
+
+// end is the figure: of the rounds that were whole, if any was.
+func (r *ringed) end() bench.Measurement {
+	method := fmt.Sprintf("dependent loads in random order over %s, small pages as the system gives them", sizeText(r.size))
+	switch {
+	case r.rounds == nil:
+		return bench.Begin(r.name, bench.Seconds, method).Fail(r.err)
+	case int(r.at) >= len(r.next):
+		return r.watch.Name(method).Fail(errWrong)
 	}
-	return w.Median(samples)
+	return steady.End(r.watch, method, r.rounds, steady.Least)
 }
 
 func sizeText(n int64) string {

@@ -38,12 +38,13 @@ type Options struct {
 }
 
 const (
+	rounds       = 5 // of all figures, so that a burst of foreign work spoils no figure wholly
 	leastArray   = 32 << 20
 	unknownCache = 32 << 20
-	leastMemory  = 24 << 20 // less than that and no figure would be of the memory
+	leastMemory  = 40 << 20 // less than that and no figure would be of the memory
 )
 
-// Measure measures this machine's memory.
+// Measure measures this machine's memory in rounds of all figures. A figure of which ctx lets no round be whole is ungraded.
 func Measure(ctx context.Context, info Info, o Options) []bench.Measurement {
 	if o.Threads <= 0 {
 		o.Threads = runtime.GOMAXPROCS(0)
@@ -63,25 +64,50 @@ func Measure(ctx context.Context, info Info, o Options) []bench.Measurement {
 		err := fmt.Errorf("the system does not say")
 		out = append(out, size.Fail(err), free.Fail(err))
 	}
-	array := min(max(leastArray, 4*o.Cache), o.Most/3)
+	array := min(max(leastArray, 4*o.Cache), o.Most/5) // three arrays, and a table as large as two
 	if o.Most < leastMemory {
 		err := fmt.Errorf("only %d MiB may be used to measure, %d are needed", o.Most>>20, leastMemory>>20)
 		return append(out, bench.Begin(bench.StreamTriad, bench.ByteRate, "not measured").Fail(err), bench.Begin(bench.LatencyRAM, bench.Seconds, "not measured").Fail(err))
 	}
-	// What the score reads comes first: the time may be over before all is measured.
 	t := newTeam(o.Threads, max(grain, int(array/8)/o.Threads/grain*grain))
-	all := sets()
-	out = append(out, stream(ctx, t, all[0], "stream.", o.Time)...)
-	sizes := workingSets(min(2*array, o.Most))
-	out = append(out, latency(ctx, bench.LatencyRAM, sizes[len(sizes)-1], false, o.Time))
-	for _, s := range all[1:] {
+	sizes := workingSets(2 * array)
+	last := len(sizes) - 1
+	far := &ringed{name: bench.LatencyRAM, size: sizes[last]}
+	kernels := sets()
+	plain, past := streams(kernels[0], "stream."), []*stream(nil)
+	for _, s := range kernels[1:] {
 		if s.name != goSet().name { // plain Go only where there is nothing better
-			out = append(out, stream(ctx, t, s, "stream.past.", o.Time)...)
+			past = streams(s, "stream.past.")
 		}
 	}
+	// What the score reads comes first: the time may be over before all is measured.
+	for range rounds {
+		for _, s := range plain {
+			s.round(ctx, t, o.Time/rounds)
+		}
+		far.round(ctx, o.Time/2/rounds)
+	}
+	for range rounds {
+		for _, s := range past {
+			s.round(ctx, t, o.Time/rounds)
+		}
+	}
+	for _, s := range append(plain, past...) {
+		out = append(out, s.end(t))
+	}
+	out = append(out, far.end())
 	t.close()
-	for _, size := range sizes[:len(sizes)-1] {
-		out = append(out, latency(ctx, "latency."+sizeText(size), size, true, o.Time))
+	var near []*ringed
+	for _, size := range sizes[:last] {
+		near = append(near, &ringed{name: "latency." + sizeText(size), size: size, warm: true})
+	}
+	for range rounds {
+		for _, r := range near {
+			r.round(ctx, o.Time/2/rounds)
+		}
+	}
+	for _, r := range near {
+		out = append(out, r.end())
 	}
 	return out
 }

@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"sync"
 	"time"
 	"unsafe"
 
 	"kith/bench"
+	"kith/bench/steady"
 )
 
 // set is one way to run the four kernels of STREAM. All slices have the same length, a multiple of grain.
@@ -51,45 +51,59 @@ func goSet() set {
 	}
 }
 
-// team is threads that each own a stretch of the three arrays, which they were the first to touch.
+// team is threads that each own a stretch of the three arrays, which they were the first to touch, and stay on a core of
+// their own where the system allows that.
 type team struct {
 	per    int // doubles of each array of one thread
-	orders []chan func(c, a, b []float64)
+	orders []chan order
+	took   []steady.Timing
 	done   sync.WaitGroup
 	quit   sync.WaitGroup
 }
 
+// order has a thread do something with its elements from one to the other.
+type order struct {
+	from, to int
+	do       func(c, a, b []float64)
+}
+
 func newTeam(threads, perThread int) *team {
-	t := &team{per: perThread}
-	for range threads {
-		orders := make(chan func(c, a, b []float64))
+	t := &team{per: perThread, took: make([]steady.Timing, threads)}
+	for i := range threads {
+		orders := make(chan order)
 		t.orders = append(t.orders, orders)
 		t.quit.Go(func() {
-			runtime.LockOSThread()
-			defer runtime.UnlockOSThread()
+			defer steady.Core(i, threads)()
 			a, b, c := vector(perThread), vector(perThread), vector(perThread)
 			for i := range a {
 				a[i], b[i], c[i] = 1, 2, 0
 			}
-			for do := range orders {
-				do(c, a, b)
+			for o := range orders {
+				watch := steady.Watch()
+				o.do(c[o.from:o.to], a[o.from:o.to], b[o.from:o.to])
+				t.took[i] = watch.Stop()
 				t.done.Done()
 			}
 		})
 	}
-	t.run(func(_, _, _ []float64) {}) // all memory is touched
+	t.run(0, perThread, func(_, _, _ []float64) {}) // all memory is touched
 	return t
 }
 
-// run has every thread do one thing and returns when all have, and how long that took.
-func (t *team) run(do func(c, a, b []float64)) time.Duration {
+// run has every thread do one thing and returns when all have, how long that took, and the share of it that the thread which
+// waited longest for its processor lost.
+func (t *team) run(from, to int, do func(c, a, b []float64)) (took time.Duration, lost float64) {
 	t.done.Add(len(t.orders))
 	begun := time.Now()
 	for _, o := range t.orders {
-		o <- do
+		o <- order{from, to, do}
 	}
 	t.done.Wait()
-	return time.Since(begun)
+	took = time.Since(begun)
+	for _, x := range t.took {
+		lost = max(lost, steady.Lost(took, took-x.Begun.Sub(begun)-(x.Wall-x.Own)))
+	}
+	return took, lost
 }
 
 func (t *team) close() {
@@ -113,53 +127,72 @@ func vector(n int) []float64 {
 // errWrong: a kernel computed something else than it must, so that its speed means nothing.
 var errWrong = errors.New("a kernel gave a wrong result")
 
-// stream measures the four kernels in one way.
-func stream(ctx context.Context, t *team, s set, prefix string, d time.Duration) []bench.Measurement {
-	var out []bench.Measurement
-	for _, k := range []struct {
-		name   string
-		arrays int // read and written
-		do     func(c, a, b []float64)
-		want   float64
-	}{
-		{"copy", 2, func(c, a, _ []float64) { s.copy(c, a) }, 1},
-		{"scale", 2, func(c, a, _ []float64) { s.scale(c, a, scalar) }, scalar},
-		{"add", 3, func(c, a, b []float64) { s.add(c, a, b) }, 3},
-		{"triad", 3, func(c, a, b []float64) { s.triad(c, a, b, scalar) }, 1 + 2*scalar},
-	} {
-		threads := len(t.orders)
-		w := bench.Begin(prefix+k.name, bench.ByteRate, fmt.Sprintf("%s, %d threads, three arrays of %d MiB, best pass", s.name, threads, int64(t.per*threads)*8>>20))
-		samples, err := passes(ctx, t, d, float64(k.arrays*8*t.per*threads), k.do)
-		if err == nil {
-			var mu sync.Mutex
-			t.run(func(c, _, _ []float64) {
-				if c[0] != k.want || c[len(c)/2] != k.want || c[len(c)-1] != k.want {
-					mu.Lock()
-					defer mu.Unlock()
-					err = errWrong
-				}
-			})
-		}
-		if err != nil {
-			out = append(out, w.Fail(err))
-			continue
-		}
-		out = append(out, w.Best(samples))
-	}
-	return out
+// piece is what a thread does of an array between two looks at the clock: some milliseconds, short enough to be whole beside
+// other programs. All pieces together are far more than a cache, so none of it is still there the next time.
+const piece = 16 << 20 / 8 // doubles
+
+// stream is the measuring of one kernel.
+type stream struct {
+	name   string
+	method string
+	arrays int // read and written
+	do     func(c, a, b []float64)
+	want   float64 // what c then holds
+	watch  bench.Stopwatch
+	rounds [][]steady.Sample
+	err    error
 }
 
-// passes runs one kernel over and over; the first pass does not count.
-func passes(ctx context.Context, t *team, d time.Duration, bytes float64, do func(c, a, b []float64)) ([]float64, error) {
-	if ctx.Err() == nil {
-		t.run(do)
+// streams lists the four kernels of one way.
+func streams(s set, prefix string) []*stream {
+	return []*stream{
+		{name: prefix + "copy", method: s.name, arrays: 2, want: 1, do: func(c, a, _ []float64) { s.copy(c, a) }},
+		{name: prefix + "scale", method: s.name, arrays: 2, want: scalar, do: func(c, a, _ []float64) { s.scale(c, a, scalar) }},
+		{name: prefix + "add", method: s.name, arrays: 3, want: 3, do: func(c, a, b []float64) { s.add(c, a, b) }},
+		{name: prefix + "triad", method: s.name, arrays: 3, want: 1 + 2*scalar, do: func(c, a, b []float64) { s.triad(c, a, b, scalar) }},
 	}
-	var rates []float64
-	for end := time.Now().Add(d); len(rates) < 3 || time.Now().Before(end); {
+}
+
+// round measures for d, but each array at least once; the first piece does not count. Then it looks whether what was
+// computed is right.
+func (s *stream) round(ctx context.Context, t *team, d time.Duration) {
+	if s.rounds == nil {
+		s.watch = bench.Begin(s.name, bench.ByteRate, "")
+	}
+	if s.err != nil && s.rounds == nil || errors.Is(s.err, errWrong) {
+		return
+	}
+	t.run(0, min(piece, t.per), s.do)
+	var samples []steady.Sample
+	for begun, from := time.Now(), 0; from > 0 || len(samples) == 0 || time.Since(begun) < d; {
 		if ctx.Err() != nil {
-			return nil, fmt.Errorf("interrupted: %w", context.Cause(ctx))
+			s.err = steady.Interrupted(ctx)
+			return
 		}
-		rates = append(rates, bytes/t.run(do).Seconds())
+		to := min(from+piece, t.per)
+		took, lost := t.run(from, to, s.do)
+		samples = append(samples, steady.Sample{Value: float64(s.arrays*8*(to-from)*len(t.orders)) / took.Seconds(), Lost: lost})
+		if from = to; from == t.per {
+			from = 0
+		}
 	}
-	return rates, nil
+	s.rounds = append(s.rounds, samples)
+	var mu sync.Mutex
+	t.run(0, t.per, func(c, _, _ []float64) {
+		if c[0] != s.want || c[len(c)/2] != s.want || c[len(c)-1] != s.want {
+			mu.Lock()
+			defer mu.Unlock()
+			s.err = errWrong
+		}
+	})
+}
+
+// end is the figure: of the rounds that were whole, if any was.
+func (s *stream) end(t *team) bench.Measurement {
+	threads := len(t.orders)
+	method := fmt.Sprintf("%s, %d threads, three arrays of %d MiB", s.method, threads, int64(t.per*threads)*8>>20)
+	if s.err != nil && (s.rounds == nil || errors.Is(s.err, errWrong)) {
+		return s.watch.Name(method).Fail(s.err)
+	}
+	return steady.End(s.watch, method, s.rounds, steady.Most)
 }

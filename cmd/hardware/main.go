@@ -16,6 +16,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"kith/bench"
 )
 
 // row is one comparison.
@@ -57,8 +59,6 @@ type subject struct {
 	run  func(ctx context.Context, dir string, d time.Duration) ([]row, error)
 }
 
-var subjects = []subject{{"cpu", processor}, {"memory", streams}, {"drive", drives}, {"network", transfer}, {"twice", twice}}
-
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == probeArg {
 		os.Exit(child())
@@ -77,7 +77,16 @@ func run(ctx context.Context, args []string) error {
 	asJSON := flags.Bool("json", false, "print JSON")
 	d := flags.Duration("time", 3*time.Second, "for each figure")
 	at := flags.String("dir", "", "folder on the drive to measure; default: the system's folder for temporary files")
+	times := flags.Int("times", 2, "how often to grade for the subject twice")
+	quick := flags.Bool("quick", false, "grade quickly for the subject twice")
 	_ = flags.Parse(args)
+	mode := bench.Full
+	if *quick {
+		mode = bench.Quick
+	}
+	subjects := []subject{{"cpu", processor}, {"memory", streams}, {"drive", drives}, {"network", transfer}, {"twice", func(ctx context.Context, dir string, _ time.Duration) ([]row, error) {
+		return again(ctx, dir, mode, max(2, *times))
+	}}}
 	dir, err := os.MkdirTemp(*at, "kith-hardware")
 	if err != nil {
 		return err
