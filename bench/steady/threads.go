@@ -87,10 +87,13 @@ func together(each [][]stretch, d time.Duration, skip int, stolen float64) []Sam
 // run is one thread, window by window from start on. What begins in a window belongs to it.
 func run(ctx context.Context, start time.Time, d, window time.Duration, work func() float64) []stretch {
 	out := make([]stretch, max(1, int(d/window)))
-	for ctx.Err() == nil {
+	for first := true; ctx.Err() == nil; first = false {
 		i := int(time.Since(start) / window)
 		if i >= len(out) {
-			break
+			if !first {
+				break
+			}
+			i = len(out) - 1 // its first turn came when all was over
 		}
 		end := time.Duration(i+1) * window
 		t := Watch()
