@@ -165,7 +165,7 @@ func (k *capper) begin(c *child, lent bool) {
 func (k *capper) end(c *child) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if time.Since(c.taken.at) >= paceEvery {
+	if time.Since(c.taken.at) >= haltEvery {
 		k.sampleLocked(c)
 	}
 	delete(k.works, c)
