@@ -24,7 +24,7 @@ type running struct {
 	cancel  context.CancelFunc
 	plan    []stagePlan
 	blocks  map[job.Ref][]inline // outputs that came inline and have no verdict yet
-	checks  map[checkKey]struct{}
+	checks  map[checkKey]*fetching
 	parcels map[tasks.LeaseID]tasks.Parcel // outputs that lie in depots
 	watched chan struct{}                  // closed at the next change
 	retryAt int64                          // when failed gathers and merges are tried again
@@ -61,11 +61,6 @@ type inline struct {
 	blocks []storage.Block
 }
 
-type checkKey struct {
-	ref  job.Ref
-	root dag.CID
-}
-
 type mark struct {
 	at   int64
 	done int
@@ -83,7 +78,7 @@ func (d *Driver) add(ev *job.Accepted) *running {
 // adopt puts a job on the lists.
 func (d *Driver) adopt(j *running) {
 	j.parcels = map[tasks.LeaseID]tasks.Parcel{}
-	j.blocks, j.checks, j.refused = map[job.Ref][]inline{}, map[checkKey]struct{}{}, map[tasks.Code]int{}
+	j.blocks, j.checks, j.refused = map[job.Ref][]inline{}, map[checkKey]*fetching{}, map[tasks.Code]int{}
 	d.jobs[j.id] = j
 	if !j.state.Phase().Over() {
 		j.ctx, j.cancel = context.WithCancel(d.ctx)
@@ -266,92 +261,6 @@ func (d *Driver) over(j *running) {
 	j.finished = time.Now().UnixMilli()
 	d.o.Executor.Release(j.id)
 	d.log.Info("Job is over", slogJob(j.id), "phase", j.state.Phase().String(), "reason", string(j.state.Reason().Code))
-}
-
-// check fetches one copy of an output that did not come inline and compares all digests with its bytes.
-func (d *Driver) check(j *running, c job.Examine) {
-	key := checkKey{c.Task, c.Root}
-	if _, busy := j.checks[key]; busy {
-		return
-	}
-	j.checks[key] = struct{}{}
-	secret := j.state.Secret()
-	parcels := map[tasks.LeaseID]tasks.Parcel{}
-	for i := range c.Claims {
-		if p, ok := j.parcels[c.Claims[i].Lease]; ok {
-			parcels[c.Claims[i].Lease] = p
-		}
-	}
-	d.work.Go(func() {
-		ev := job.Checked{Task: c.Task, Root: c.Root}
-		if !d.fetchAny(j.ctx, secret, &c, parcels) {
-			ev.Missing = true
-			for i := range c.Claims {
-				ev.Bad = append(ev.Bad, c.Claims[i].Lease)
-			}
-		} else if !d.digests(j.ctx, secret, &c, &ev) {
-			return
-		}
-		d.box.Post(func() {
-			delete(j.checks, key)
-			d.step(j, ev, time.Now().UnixMilli())
-		})
-	})
-}
-
-// fetchAny brings one copy here from the first claimant that delivers.
-func (d *Driver) fetchAny(ctx context.Context, secret [32]byte, c *job.Examine, parcels map[tasks.LeaseID]tasks.Parcel) bool {
-	select {
-	case d.net <- struct{}{}:
-		defer func() { <-d.net }()
-	case <-ctx.Done():
-		return false
-	}
-	for i := range c.Claims {
-		limit := time.Duration(job.DeliveryMillis+c.Bytes>>20*1000) * time.Millisecond
-		fctx, cancel := context.WithTimeout(ctx, limit)
-		var err error
-		if p, ok := parcels[c.Claims[i].Lease]; ok && d.o.Depots != nil {
-			err = d.unpack(fctx, secret, c.Claims[i].Lease, c, &p)
-		} else {
-			err = d.o.Fetcher.FetchOutput(fctx, c.Claims[i].Worker, c.Claims[i].Lease, c.Root)
-		}
-		cancel()
-		if err == nil {
-			return true
-		}
-		d.log.Info("A worker does not deliver", "worker", c.Claims[i].Worker, "lease", c.Claims[i].Lease, slogErr(err))
-	}
-	return false
-}
-
-// digests compares every claim with the bytes; it reports false when the job ended.
-func (d *Driver) digests(ctx context.Context, secret [32]byte, c *job.Examine, ev *job.Checked) bool {
-	select {
-	case d.cpu <- struct{}{}:
-		defer func() { <-d.cpu }()
-	case <-ctx.Done():
-		return false
-	}
-	salts := make([][32]byte, len(c.Claims))
-	for i := range c.Claims {
-		salts[i] = salt(secret, c.Claims[i].Lease)
-	}
-	sums, err := d.o.Executor.Digest(ctx, salts, c.Root, nil)
-	if ctx.Err() != nil {
-		return false
-	}
-	if err != nil {
-		d.log.Info("An output cannot be read", "task", c.Task.String(), slogErr(err))
-	}
-	for i := range c.Claims {
-		if err == nil && sums[i] == c.Claims[i].Digest {
-			ev.Good = append(ev.Good, c.Claims[i].Lease)
-		} else {
-			ev.Bad = append(ev.Bad, c.Claims[i].Lease)
-		}
-	}
-	return true
 }
 
 // salt is the secret of a lease, from which the digest of its output is made. It is derived, so that it need not be

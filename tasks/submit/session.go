@@ -312,6 +312,7 @@ func (d *Driver) leave(s *session) {
 	now := time.Now().UnixMilli()
 	for _, j := range slices.Clone(d.active) {
 		d.step(j, job.SessionDown{Worker: s.peer.id}, now)
+		j.hurry(s.peer.id)
 		if j.offerAt != 0 { // look whether another worker is wanted now
 			j.offerAt = now
 			d.due(now)
