@@ -402,6 +402,16 @@ func (s *State) Leases(id tasks.NodeID) []Held {
 	return slices.CompactFunc(list, func(a, b Held) bool { return a.Lease == b.Lease })
 }
 
+// Awaits reports whether the task has all it needs of a lease, and no verdict yet: then nothing waits for its worker, which
+// still waits itself.
+func (s *State) Awaits(ref Ref, lease tasks.LeaseID) bool {
+	t := s.at(ref)
+	if t == nil || t.phase == blocked || t.phase == done {
+		return false
+	}
+	return slices.ContainsFunc(t.reps, func(r replica) bool { return r.lease == lease && r.state == good && !r.told })
+}
+
 // placed notes where a worker is.
 func (s *State) placed(id tasks.NodeID, p Place) {
 	s.workers[s.intern(id)].place = s.internPlace(p)

@@ -67,6 +67,28 @@ func (g *grants) remove(l tasks.LeaseID) {
 	g.mu.Unlock()
 }
 
+// awaited reports whether a lease waits for nothing but its verdict.
+func (x *grant) awaited(jobs map[tasks.JobID]*running, l tasks.LeaseID) bool {
+	j := jobs[x.job]
+	return x.committed && j != nil && !j.state.Phase().Over() && j.state.Awaits(x.ref, l)
+}
+
+// awaiting returns those leases.
+func (g *grants) awaiting(jobs map[tasks.JobID]*running) map[tasks.LeaseID]*grant {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var out map[tasks.LeaseID]*grant
+	for l, x := range g.m {
+		if x.awaited(jobs, l) {
+			if out == nil {
+				out = map[tasks.LeaseID]*grant{}
+			}
+			out[l] = x
+		}
+	}
+	return out
+}
+
 // renew gives the leases of one task its inputs. After a restart they are made anew, and a worker may have come back
 // with such a lease before they are there.
 func (g *grants) renew(id tasks.JobID, ref job.Ref, inputs []dag.CID) {

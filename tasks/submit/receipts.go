@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"kith/storage/dag"
@@ -49,8 +50,10 @@ func (d *Driver) book(e *entry) {
 // batch is receipts of one worker that are signed together.
 type batch struct {
 	receipts []tasks.Receipt
-	tries    int // sessions it was sent in
-	// Set by the session's writer, under its lock.
+	tries    int   // sessions that it was sent in and that lasted long enough for an answer
+	sent     int64 // when it was last sent, Unix milliseconds
+
+	mu     sync.Mutex // a session that has ended may still be signing when the next one does
 	root   [32]byte
 	booked bool
 }
@@ -59,6 +62,8 @@ type batch struct {
 type owed struct {
 	batches []*batch
 	loose   []tasks.Receipt
+	// waiting holds what the last session had leases for that wait for nothing but their verdict.
+	waiting map[tasks.LeaseID]*grant
 	// old holds receipts from before this node's last start. Whether the worker knows of them only it can say.
 	old map[tasks.LeaseID]tasks.Receipt
 }
@@ -69,6 +74,8 @@ const (
 	maxLoose   = 4096
 	maxOld     = 1 << 16 // of all workers together
 	maxTries   = 3
+	// answerMillis is how long a session must have lasted after a batch for its silence to be the worker's.
+	answerMillis = 10_000
 )
 
 // line is what the account with a worker says of one replica.
@@ -151,7 +158,7 @@ func (d *Driver) flushReceipts(s *session) {
 }
 
 func (d *Driver) send(s *session, b *batch) {
-	b.tries++
+	b.sent = time.Now().UnixMilli()
 	s.unsigned = append(s.unsigned, b)
 	if n := len(s.unsigned) - maxBatches; n > 0 {
 		s.unsigned = append(s.unsigned[:0], s.unsigned[n:]...)
@@ -162,25 +169,27 @@ func (d *Driver) send(s *session, b *batch) {
 	s.dirty = true
 }
 
-// reclaim keeps what a session that has ended owed its worker, whose next session may be there already.
+// reclaim keeps what a session that ends owes its worker, before the next one is told what it has coming.
 func (d *Driver) reclaim(s *session) {
-	if len(s.unsigned) == 0 {
+	waiting := s.grants.awaiting(d.jobs)
+	if len(s.unsigned)+len(waiting) == 0 {
 		return
 	}
-	o := d.owes(s.peer.id)
+	o, now := d.owes(s.peer.id), time.Now().UnixMilli()
+	o.waiting = waiting
 	for _, b := range s.unsigned {
+		if now-b.sent >= answerMillis {
+			b.tries++
+		}
 		if b.tries < maxTries && len(o.batches) < maxBatches {
 			o.batches = append(o.batches, b)
 		}
 	}
 	s.unsigned = nil
-	if next := d.sessions[s.peer.id]; next != nil {
-		d.settleUp(next, nil)
-	}
 }
 
 // settleUp sends a worker that is back what it has coming: first the verdicts on leases that it still holds, because it
-// cannot have heard them, then the receipts. It returns those leases.
+// cannot have heard them, then the receipts. It returns those leases, and those whose verdict is still to come.
 func (d *Driver) settleUp(s *session, held []tasks.LeaseID) (told []tasks.LeaseID) {
 	o := d.owing[s.peer.id]
 	if o == nil {
@@ -197,19 +206,31 @@ func (d *Driver) settleUp(s *session, held []tasks.LeaseID) (told []tasks.LeaseI
 		o.batches = append(o.batches, &batch{receipts: o.loose[:n:n]})
 		o.loose = o.loose[n:]
 	}
-	open := make(map[tasks.LeaseID]struct{}, len(held))
+	last := make(map[tasks.LeaseID]*tasks.Receipt, len(held)) // a later verdict may have turned an earlier one
 	for _, l := range held {
-		open[l] = struct{}{}
+		last[l] = nil
 	}
 	for _, b := range o.batches {
 		for i := range b.receipts {
 			r := &b.receipts[i]
-			if _, ok := open[r.Lease]; ok {
-				s.out.verdicts = append(s.out.verdicts, tasks.Verdict{Lease: r.Lease, Outcome: r.Outcome, Root: r.Root})
-				told = append(told, r.Lease)
+			if _, open := last[r.Lease]; open {
+				last[r.Lease] = r
 			}
 		}
 		d.send(s, b)
+	}
+	for _, l := range held {
+		r, first := last[l]
+		if delete(last, l); !first {
+			continue
+		}
+		if r != nil {
+			s.out.verdicts = append(s.out.verdicts, tasks.Verdict{Lease: l, Outcome: r.Outcome, Root: r.Root})
+			told = append(told, l)
+		} else if g := o.waiting[l]; g != nil && g.awaited(d.jobs, l) {
+			s.grants.add(l, g)
+			told = append(told, l)
+		}
 	}
 	return told
 }
@@ -221,10 +242,10 @@ func (d *Driver) signBatch(s *session, b *batch) (*wire.Receipts, error) {
 		return nil, fmt.Errorf("receipts: %w", err)
 	}
 	m := &wire.Receipts{Receipts: b.receipts, Root: root, Sig: wire.SignBatch(d.o.Network, d.o.Key, d.self, s.peer.id, root, len(b.receipts))}
-	s.mu.Lock()
+	b.mu.Lock()
 	again := b.booked
 	b.root, b.booked = root, true
-	s.mu.Unlock()
+	b.mu.Unlock()
 	if !again {
 		d.book(&entry{Batch: &batchEntry{Worker: s.peer.id, At: time.Now().UnixMilli(), Receipts: *m}})
 	}
@@ -233,9 +254,11 @@ func (d *Driver) signBatch(s *session, b *batch) (*wire.Receipts, error) {
 
 // acked keeps a countersignature.
 func (d *Driver) acked(s *session, m *wire.ReceiptAck) {
-	s.mu.Lock()
-	i := slices.IndexFunc(s.unsigned, func(b *batch) bool { return b.booked && b.root == m.Root && len(b.receipts) == m.Count })
-	s.mu.Unlock()
+	i := slices.IndexFunc(s.unsigned, func(b *batch) bool {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return b.booked && b.root == m.Root && len(b.receipts) == m.Count
+	})
 	if i < 0 {
 		d.dropped.Add(1)
 		return

@@ -144,3 +144,48 @@ func TestAccountSurvivesBadLines(t *testing.T) {
 		}
 	})
 }
+
+// A worker whose part is done, and which comes back before the others' are, keeps its lease and hears the verdict.
+func TestBackBeforeTheVerdict(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.begin(t, 1)
+		type side struct {
+			*puppet
+			welcome *wire.Welcome
+			reveal  tasks.Reveal
+		}
+		var sides []*side
+		for n := range byte(2) {
+			p := &side{puppet: w.puppet(t, 50+n)}
+			p.send(p.hello())
+			p.welcome = hear[*wire.Welcome](p.puppet)
+			hear[*wire.Leases](p.puppet)
+			p.reveal = p.result(&p.leases[0])
+			p.send(&wire.Commits{Commits: []tasks.Commit{p.commit(&p.reveal)}})
+			sides = append(sides, p)
+		}
+		first, second := sides[0], sides[1]
+		hear[*wire.RevealRequest](first.puppet)
+		hear[*wire.RevealRequest](second.puppet)
+		first.send(&wire.Reveals{Reveals: []tasks.Reveal{first.reveal}})
+		synctest.Wait()
+		first.conn.Close()
+		synctest.Wait()
+
+		again := w.puppet(t, 50)
+		h := again.hello()
+		h.Resume, h.Held = first.welcome.Token, []tasks.LeaseID{first.reveal.Lease}
+		again.send(h)
+		if m := hear[*wire.Welcome](again); len(m.Kept) != 1 || m.Kept[0] != first.reveal.Lease {
+			t.Fatalf("kept %v", m.Kept)
+		}
+		second.send(&wire.Reveals{Reveals: []tasks.Reveal{second.reveal}})
+		if v := hear[*wire.Verdicts](again).Verdicts; len(v) != 1 || v[0].Lease != first.reveal.Lease || v[0].Outcome != tasks.Accepted {
+			t.Errorf("verdicts %+v", v)
+		}
+		if r := hear[*wire.Receipts](again).Receipts; len(r) != 1 || r[0].Lease != first.reveal.Lease {
+			t.Errorf("receipts %+v", r)
+		}
+		second.deaf()
+	})
+}

@@ -304,11 +304,9 @@ func (d *Driver) keep(s *session, held []tasks.LeaseID, resumed bool) []tasks.Le
 // leave ends a session after its stream has.
 func (d *Driver) leave(s *session) {
 	if s.gone {
-		d.reclaim(s)
 		return
 	}
 	d.drop(s)
-	d.reclaim(s)
 	now := time.Now().UnixMilli()
 	for _, j := range slices.Clone(d.active) {
 		d.step(j, job.SessionDown{Worker: s.peer.id}, now)
@@ -330,6 +328,7 @@ func (d *Driver) drop(s *session) {
 		delete(d.sessions, s.peer.id)
 	}
 	d.flushReceipts(s)
+	d.reclaim(s)
 	d.forgetSession(s)
 	s.stream.Close()
 }
