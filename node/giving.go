@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"kith/bench/gpu"
 	"kith/node/config"
 	"kith/node/meter"
 	"kith/node/owner"
@@ -137,6 +138,9 @@ func (n *Node) openGiving(l *live) *giving {
 	n.closing.add("hours of readiness", g.ready.Close)
 	g.guard = (&owner.Guard{
 		Owner: n.owner, Processors: runtime.NumCPU(), Each: g.each, Apply: g.apply,
+		Failed: func(err error) {
+			n.log.Warn("How fast the node yields is not written down", slog.Any("error", err))
+		},
 		Read: func(ctx context.Context, quick bool) owner.Readings {
 			r := g.sensors.Read(ctx, quick)
 			n.readings.Store(&r)
@@ -156,22 +160,35 @@ func (g *giving) serve(ctx context.Context) error {
 	return g.guard.Serve(ctx)
 }
 
-// look asks once what graphics memory there is: the vendor's program may take a second.
+// look asks once what graphics memory there is: the vendor's library may take a second.
 func (g *giving) look(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
-	cards, err := (sensors.NVIDIA{}).Cards(ctx)
+	exe, err := os.Executable()
 	if err != nil {
 		g.node.log.Debug("No graphics memory to give", slog.Any("reason", err))
 		return
 	}
-	var sum int64
-	for _, c := range cards {
-		sum += c.Total
+	cards, err := g.node.cards(ctx, exe, []string{ProbeArg})
+	if err != nil {
+		g.node.log.Debug("No graphics memory to give", slog.Any("reason", err))
+		return
 	}
-	g.node.vram.Store(sum)
+	g.node.vram.Store(graphicsMemory(cards))
 	g.node.order(g.node.settings.Get())
 	g.node.settings.Bound(g.node.machine())
+}
+
+// graphicsMemory is what tasks can have of it: the cards' own, as far as their drivers answer. The instances of a card that
+// is split stand beside it.
+func graphicsMemory(cards []gpu.Card) int64 {
+	var sum int64
+	for _, c := range cards {
+		if c.VRAM > 0 && !c.Split && !c.Shared && c.Problem == "" {
+			sum += c.VRAM
+		}
+	}
+	return sum
 }
 
 // bring brings what the owner wants now into effect, and returns when it is.

@@ -13,10 +13,12 @@ import (
 
 	"github.com/thejerf/suture/v4"
 
+	"kith/bench/gpu"
 	"kith/node/api"
 	"kith/node/artifact"
 	"kith/node/config"
 	"kith/node/drives"
+	"kith/node/grading"
 	"kith/node/health"
 	"kith/node/identity"
 	"kith/node/lock"
@@ -54,6 +56,7 @@ type Node struct {
 	orders   atomic.Pointer[orders]         // what follows from the settings
 	readings atomic.Pointer[owner.Readings] // of the last look
 	vram     atomic.Int64                   // bytes that this computer has
+	cards    func(ctx context.Context, exe string, args []string) ([]gpu.Card, error)
 	closing  closing
 
 	live atomic.Pointer[live] // nil until everything is open
@@ -76,7 +79,7 @@ type live struct {
 // New opens what is quick: the data folder and its lock, settings, identity, the owner's switch and the local API,
 // which answers as soon as Serve runs. On an empty machine it makes all of them.
 func New(o Options) (_ *Node, err error) {
-	n := &Node{o: o, log: o.Logger, started: time.Now(), kinds: kinds.All(), closing: closing{log: o.Logger}}
+	n := &Node{o: o, log: o.Logger, started: time.Now(), kinds: kinds.All(), cards: grading.Cards, closing: closing{log: o.Logger}}
 	defer func() {
 		if err != nil {
 			_ = n.closing.run()

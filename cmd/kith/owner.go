@@ -121,13 +121,25 @@ func (limitsCmd) Run(a *app) error {
 			{"receiving", "down", "", orNone(in.DownPerSecond, "unlimited", "/s")},
 			{"sending", "up", "", orNone(in.UpPerSecond, "unlimited", "/s")},
 		} {
-			rows = append(rows, []string{r.name, value["inUse."+r.key] + r.unit, value["work."+r.key] + r.unit, r.now})
+			rows = append(rows, []string{r.name, given(r.key, value["inUse."+r.key], in) + r.unit, given(r.key, value["work."+r.key], in) + r.unit, r.now})
 		}
 		rows = append(rows, []string{"scratch space", "", value["work.scratch"], ""})
 		table(w, rows)
 		ownerDetails(w, s.Owner)
 		a.note("change them with kith config set work.KEY=VALUE or inUse.KEY=VALUE; kith config undo takes it back")
 	})
+}
+
+// given writes a setting as it is meant: of graphics memory there is none, or all, rather than more than any card has.
+func given(key, value string, in api.Caps) string {
+	switch {
+	case key != "vram":
+	case in.VRAMBytes == 0:
+		return "none"
+	case value == config.AllVRAM.String():
+		return "all"
+	}
+	return value
 }
 
 func orNone(n int64, none, unit string) string {

@@ -153,6 +153,9 @@ type Log struct {
 	Level string `json:"level,omitzero" doc:"least important message to write" choices:"debug,info,warn,error" live:"yes"`
 }
 
+// AllVRAM, of graphics memory, is all there is: more than any card has.
+const AllVRAM Size = 16 << 40
+
 // Defaults is the one table of defaults.
 func Defaults() Config {
 	return Config{
@@ -165,9 +168,9 @@ func Defaults() Config {
 		Work: Work{
 			Donate: On, Slots: runtime.NumCPU(),
 			MemoryPerTask: 1 << 30, Memory: 4 << 30, ScratchPerTask: 2 << 30, Scratch: 16 << 30, TaskSeconds: 3600,
-			CPU: 100, Cores: runtime.NumCPU(), VRAM: 16 << 40, IO: Unlimited, Down: Unlimited, Up: Unlimited, Priority: "balanced",
+			CPU: 100, Cores: runtime.NumCPU(), VRAM: AllVRAM, IO: Unlimited, Down: Unlimited, Up: Unlimited, Priority: "balanced",
 		},
-		InUse: InUse{CPU: 25, Cores: runtime.NumCPU(), Memory: 2 << 30, VRAM: 16 << 40, IO: Unlimited, Down: Unlimited, Up: Unlimited},
+		InUse: InUse{CPU: 25, Cores: runtime.NumCPU(), Memory: 2 << 30, VRAM: AllVRAM, IO: Unlimited, Down: Unlimited, Up: Unlimited},
 		Pause: Pause{
 			Active: "shrink", IdleAfter: Span(3 * time.Minute), FullScreen: On, Battery: On, Metered: On, Hot: 85, Busy: 50,
 			HandBack: Span(time.Minute),

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"kith/bench"
@@ -20,6 +21,11 @@ import (
 const libraryPart = "gpu-library"
 
 const maxFigure = 10 * time.Second
+
+// Cards lists the graphics cards, as a measurement would see them. exe and args are as in Options.
+func Cards(ctx context.Context, exe string, args []string) ([]gpu.Card, error) {
+	return gpu.List(ctx, gpu.Options{Exe: exe, Args: slices.Concat(args, []string{libraryPart})})
+}
 
 // Child is the whole life of a child process: it measures the part that args name and prints it. The result is the exit
 // code.

@@ -1,10 +1,21 @@
 package owner
 
 import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
 	"math"
+	"os"
 	"slices"
 	"time"
+
+	"kith/node/atomicfile"
+	"kith/node/strict"
 )
+
+// ComfortFile is where the measurements are kept in the data folder.
+const ComfortFile = "comfort.json"
 
 // Promise is the time within which the node gets out of the way of whoever sits down at the computer: from the first key
 // to less than two percent of the processors.
@@ -85,4 +96,64 @@ func (c Comfort) Yields() (n int64) {
 		n += k
 	}
 	return n
+}
+
+// comfort is the file.
+type comfort struct {
+	Share  float64 `json:"share"`
+	Good   int     `json:"good"`
+	Recent []int64 `json:"recentMicros"`
+	Counts []int64 `json:"counts"` // by class; a file with other classes has none to go on from
+}
+
+// readComfort reads what was measured before. A file that cannot be read is begun anew: the measurements come again.
+func readComfort(path string) (Comfort, error) {
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Comfort{}, nil
+	}
+	if err != nil {
+		return Comfort{}, fmt.Errorf("read how fast the node yields: %w", err)
+	}
+	return parseComfort(data)
+}
+
+func parseComfort(data []byte) (Comfort, error) {
+	var f comfort
+	if err := strict.Decode(data, &f); err != nil {
+		return Comfort{}, fmt.Errorf("how fast the node yields: %w", err)
+	}
+	var c Comfort
+	if !(f.Share >= 0 && f.Share <= 1) || f.Good < 0 || f.Good >= trustAfter || len(f.Recent) > remembered || len(f.Counts) != len(c.Counts) {
+		return Comfort{}, fmt.Errorf("how fast the node yields: a share of %v, %d measurements, %d classes", f.Share, len(f.Recent), len(f.Counts))
+	}
+	for i, n := range f.Counts {
+		if n < 0 || n > math.MaxInt64/int64(len(f.Counts)) {
+			return Comfort{}, fmt.Errorf("how fast the node yields: %d measurements in class %d", n, i)
+		}
+		c.Counts[i] = n
+	}
+	for _, us := range f.Recent {
+		if us < 0 || us > time.Hour.Microseconds() {
+			return Comfort{}, fmt.Errorf("how fast the node yields: a measurement of %d µs", us)
+		}
+		c.Recent = append(c.Recent, time.Duration(us)*time.Microsecond)
+	}
+	if c.good = f.Good; f.Share > 0 {
+		c.Share = max(lowest, f.Share)
+	}
+	return c, nil
+}
+
+// keep writes the measurements down.
+func (c Comfort) keep(path string) error {
+	f := comfort{Share: c.Share, Good: c.good, Recent: []int64{}, Counts: c.Counts[:]}
+	for _, d := range c.Recent {
+		f.Recent = append(f.Recent, min(d, time.Hour).Microseconds())
+	}
+	data, err := json.Marshal(f)
+	if err != nil {
+		return fmt.Errorf("encode how fast the node yields: %w", err)
+	}
+	return atomicfile.Write(path, append(data, '\n'), 0o600)
 }

@@ -16,6 +16,8 @@ type Guard struct {
 	Load func() Load
 	// Apply brings a verdict into effect. halt asks to stop running tasks at once, whatever the level.
 	Apply func(v Verdict, halt bool)
+	// Failed is told of what could not be written down; it may be nil.
+	Failed func(error)
 	// Each is called once in every round, and must be quick; it may be nil.
 	Each func()
 	// Processors of this machine.
@@ -102,7 +104,9 @@ func (g *Guard) yield(ctx context.Context, v Verdict, r Readings) Verdict {
 	seen := time.Now()
 	g.Apply(v, true)
 	if took, ok := g.calm(ctx, seen); ok {
-		g.Owner.Yielded(since + took)
+		if err := g.Owner.Yielded(since + took); err != nil && g.Failed != nil {
+			g.Failed(err)
+		}
 	}
 	select {
 	case <-time.After(makeWay):

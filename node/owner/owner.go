@@ -74,6 +74,7 @@ func (d Disk) UsedPercent() int {
 // Owner answers for the owner. It is safe for concurrent use.
 type Owner struct {
 	path   string
+	kept   string // where comfort is
 	limits func() Limits
 	disk   func() Disk
 
@@ -122,7 +123,7 @@ var ErrSnooze = errors.New("a snooze is from 1 s to 30 days long, like 30m or 8h
 // Open reads the switch of a data folder. limits and disk are asked at every admission; they must be quick and safe for
 // concurrent use. If the file is damaged, the Owner is paused, and the error is ErrDamaged: the caller may go on with it.
 func Open(home string, limits func() Limits, disk func() Disk) (*Owner, error) {
-	o := &Owner{path: filepath.Join(home, FileName), limits: limits, disk: disk, state: record{State: Working}, extra: map[Cause]Why{}}
+	o := &Owner{path: filepath.Join(home, FileName), kept: filepath.Join(home, ComfortFile), limits: limits, disk: disk, state: record{State: Working}, extra: map[Cause]Why{}}
 	data, err := os.ReadFile(o.path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("read the owner's switch: %w", err)
@@ -136,6 +137,7 @@ func Open(home string, limits func() Limits, disk func() Disk) (*Owner, error) {
 	} else {
 		err = nil
 	}
+	o.comfort, _ = readComfort(o.kept) // measured anew, if it is damaged
 	now := time.Now()
 	if s := o.state.Snooze; s != nil {
 		o.snoozed = now.Add(s.left(now))

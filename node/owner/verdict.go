@@ -91,12 +91,13 @@ func (o *Owner) Drop(c Cause) {
 	o.orderLocked(time.Now())
 }
 
-// Yielded takes a measurement of how long it took to get out of the owner's way.
-func (o *Owner) Yielded(took time.Duration) Comfort {
+// Yielded takes a measurement of how long it took to get out of the owner's way, and writes it down: somebody comes back to
+// a computer some times a day. An error says that it is known until the next start alone.
+func (o *Owner) Yielded(took time.Duration) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.comfort = o.comfort.Yielded(took)
-	return o.comfort
+	return o.comfort.keep(o.kept)
 }
 
 func (o *Owner) verdictLocked() Verdict {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -273,4 +274,62 @@ func TestWithin(t *testing.T) {
 	if a.Within(b) != want || b.Within(a) != want {
 		t.Errorf("%+v", a.Within(b))
 	}
+}
+
+// TestComfortIsKept: what was measured before counts after a restart too.
+func TestComfortIsKept(t *testing.T) {
+	home := t.TempDir()
+	l, d := limits(), Disk{}
+	o := open(t, home, &l, &d)
+	for range 150 {
+		if err := o.Yielded(80 * time.Millisecond); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := o.Yielded(time.Second); err != nil {
+		t.Fatal(err)
+	}
+	before := o.Verdict().Comfort
+	if after := open(t, home, &l, &d).Verdict().Comfort; !reflect.DeepEqual(after, before) || after.Yields() != 151 || after.Share >= 1 || after.Quantile(1) != time.Second {
+		t.Errorf("after a restart %+v, before %+v", after, before)
+	}
+	path := filepath.Join(home, ComfortFile)
+	good, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		"empty": "", "cut off": string(good[:len(good)/2]), "more than all": strings.Replace(string(good), `"share":0.8`, `"share":8`, 1),
+		"other classes": `{"share":1,"good":0,"recentMicros":[],"counts":[1,2]}`, "less than nothing": strings.Replace(string(good), "80000", "-1", 1),
+	} {
+		if text == string(good) {
+			t.Fatalf("%s: the file holds no such thing: %s", name, good)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		o := open(t, home, &l, &d)
+		if c := o.Verdict().Comfort; c.Yields() != 0 || c.Share != 0 {
+			t.Errorf("%s: %+v", name, c)
+		}
+		if err := o.Yielded(time.Millisecond); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func FuzzParseComfort(f *testing.F) {
+	f.Add([]byte(`{"share":0.8,"good":3,"recentMicros":[80000],"counts":[0,0,1,0,0,0,0,0,0,0,0,0]}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c, err := parseComfort(data)
+		if err != nil {
+			return
+		}
+		for range 20 {
+			c = c.Yielded(time.Minute)
+		}
+		if c.Share < lowest || c.Share > 1 || len(c.Recent) > remembered || c.Yields() < 20 || c.Quantile(0.99) < 0 {
+			t.Fatalf("%+v", c)
+		}
+	})
 }

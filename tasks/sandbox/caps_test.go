@@ -74,33 +74,49 @@ func working(t testing.TB, e *sandbox.Process, n int) {
 	}
 }
 
+// TestCapsCPU compares tasks under a cap with the same tasks of an engine without one, which compete for the same
+// processors: whatever else this machine does, it does to both.
 func TestCapsCPU(t *testing.T) {
 	capped(t, func(t *testing.T, e *sandbox.Process) {
-		e.SetCaps(sandbox.Caps{CPU: 0.3})
+		control := process(t, func(o *sandbox.Options) { o.Spares = -1 })
+		const low = 0.02
+		e.SetCaps(sandbox.Caps{CPU: low})
 		for range 2 {
 			lend(t, e, spin())
+			lend(t, control, spin())
 		}
 		working(t, e, 2)
-		time.Sleep(300 * time.Millisecond) // what they took to start was saved up
-		if s := share(e, time.Second); s > 0.4 {
-			t.Errorf("two busy tasks under a cap of 0.3 processors took %.2f", s)
+		working(t, control, 2)
+		// part is what the tasks took of what those of control took meanwhile.
+		part := func() float64 {
+			of, than := e.Load().CPU, control.Load().CPU
+			if !grows(control, 300*time.Millisecond) {
+				t.Fatal("the tasks without a cap do not run")
+			}
+			return (e.Load().CPU - of).Seconds() / (control.Load().CPU - than).Seconds()
 		}
-		e.SetCaps(sandbox.Caps{CPU: 0.1}) // while they run
-		time.Sleep(300 * time.Millisecond)
-		if s := share(e, time.Second); s > 0.17 {
-			t.Errorf("under a cap of 0.1 processors they took %.2f", s)
+		if p := part(); p > 0.6 {
+			t.Errorf("under a cap of %v processors they took %.2f of what others took", low, p)
 		}
-		e.SetCaps(sandbox.Caps{})
-		if !rises(e, 0.4) {
-			t.Error("without a cap they take no more than with one")
+		e.SetCaps(sandbox.Caps{}) // while they run
+		for try, p := 0, part(); p < 0.4; p = part() {
+			if try++; try > 20 {
+				t.Fatalf("without a cap they take no more than %.2f of what others take", p)
+			}
+		}
+		e.SetCaps(sandbox.Caps{CPU: low})
+		part() // what was under way
+		if p := part(); p > 0.6 {
+			t.Errorf("under a cap again they took %.2f of what others took", p)
 		}
 	})
 }
 
-// rises waits for the load to pass a share of a processor: how soon depends on who else uses this machine.
-func rises(e *sandbox.Process, above float64) bool {
-	for range 100 {
-		if share(e, 100*time.Millisecond) > above {
+// grows waits until tasks have taken so much more processor time: how soon depends on who else uses this machine.
+func grows(e *sandbox.Process, by time.Duration) bool {
+	before := e.Load().CPU
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if e.Load().CPU-before >= by {
 			return true
 		}
 	}
@@ -161,7 +177,7 @@ func TestHaltedTasksTakeNothing(t *testing.T) {
 				w.Limits.WallMillis = 600_000
 				lend(t, e, w)
 			}
-			if !rises(e, 0.1) {
+			if !grows(e, 20*time.Millisecond) {
 				t.Fatal("the task does not run")
 			}
 			e.SetCaps(sandbox.Caps{Halt: true})
