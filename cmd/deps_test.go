@@ -105,7 +105,7 @@ var rules = []rule{
 		why:   "dag lies below the stores: it reads and writes through interfaces it is handed",
 	},
 	{
-		from: []string{"kith/tasks/job", "kith/tasks/match", "kith/tasks/verify", "kith/tasks/trust", "kith/tasks/merge"},
+		from: []string{"kith/tasks/job", "kith/tasks/match", "kith/tasks/deal", "kith/tasks/verify", "kith/tasks/trust", "kith/tasks/merge"},
 		never: []string{
 			"os", "net", "os/exec", "io/fs", "log/slog", "math/rand", "math/rand/v2", "crypto/rand", "sync",
 			"kith/tasks/sandbox", "kith/tasks/execute", "kith/tasks/submit", "kith/tasks/work",

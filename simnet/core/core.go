@@ -224,7 +224,7 @@ func (w *World) dispatch(m *moment) {
 		w.missed(m.a, m.b)
 	case answer:
 		m.f()
-	case deal:
+	case dealing:
 		w.subs[m.a].deal()
 	case tick:
 		w.subs[m.a].tick()

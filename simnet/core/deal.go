@@ -6,6 +6,7 @@ import (
 
 	"kith/simnet/scenario"
 	"kith/tasks"
+	"kith/tasks/deal"
 	"kith/tasks/job"
 	"kith/tasks/match"
 )
@@ -16,7 +17,7 @@ func (s *submitter) hungry() {
 		return
 	}
 	s.dealing = true
-	s.w.push(moment{at: s.w.now + dealGap, what: deal, a: s.index})
+	s.w.push(moment{at: s.w.now + dealGap, what: dealing, a: s.index})
 }
 
 func (s *submitter) anyOpen() bool {
@@ -69,74 +70,33 @@ func (s *submitter) dealJob(j *running, table []*session) (given int) {
 		return 0
 	}
 	w, now := s.w, s.w.millis()
-	s.nodes, s.seats = s.nodes[:0], s.seats[:0]
-	full := j.state.Workers() >= j.state.NodeLimit()
-	left := j.state.Backlog()
-	slots, strange := max(1, s.slots), s.strangers(j)
-	for _, x := range table {
-		if x.room() <= 0 || !s.fits(j, x) || full && !j.state.Knows(x.id) {
+	s.table.Lay(deal.Job{
+		State: j.state, Book: s.book, Known: s.known, Live: s.live, Slots: s.slots, Strange: j.strange, Open: func(group string) int { return s.byGroup[group] },
+	}, now)
+	for i, x := range table {
+		if x.room() <= 0 || !s.fits(j, x) {
 			continue
 		}
 		h := &w.hosts[x.host]
-		r := s.book.Get(x.id, now)
-		share := j.state.Ahead(x.id, x.slots, left+s.live, slots)
-		n := match.Node{
-			ID: x.id, Group: x.place.Group, Account: x.place.Account, Free: min(x.room(), share-x.live), Running: x.live, Given: x.given,
-			RTT: x.rtt, Load: 1000 * int(h.busy) / max(1, x.slots), Relayed: w.classes[h.class].Actor == scenario.Relayed, Reliable: r.Reliability(), Honest: r.Honesty(),
+		s.worker = deal.Worker{
+			Node: match.Node{
+				ID: x.id, Given: x.given, RTT: x.rtt, Load: 1000 * int(h.busy) / max(1, x.slots), Relayed: w.classes[h.class].Actor == scenario.Relayed,
+			},
+			Place: x.place, Slots: x.slots, Room: x.room(), Held: x.live, Open: len(x.held),
 		}
-		if s.bound(x, &r, &n) && (n.Quota == 0 || strange > 0) {
-			s.nodes, s.seats = append(s.nodes, n), append(s.seats, x)
-		}
+		s.table.Seat(i, &s.worker)
 	}
-	rise := func(i int) {
-		last := len(s.nodes) - 1
-		s.nodes[i], s.seats[i] = s.nodes[last], s.seats[last]
-		s.nodes, s.seats = s.nodes[:last], s.seats[:last]
-	}
-	for ask := 0; len(s.nodes) > 0 && full == (j.state.Workers() >= j.state.NodeLimit()); {
-		ask %= len(s.nodes)
-		x := s.seats[ask]
-		ref, ok := j.state.Pick(x.id, x.place)
+	for len(s.jobs) == 1 || given < quantum {
+		turn, ok := s.table.Next()
 		if !ok {
-			rise(ask)
-			continue
-		}
-		i, _ := match.Choose(s.need(j, ref), s.nodes)
-		if i < 0 {
-			i = ask
-		}
-		n := &s.nodes[i]
-		s.give(j, s.seats[i], ref, n.Quota > 0)
-		given++
-		n.Free--
-		n.Running++
-		n.Given++
-		if n.Quota > 0 {
-			strange--
-		}
-		for i := len(s.nodes) - 1; i >= 0; i-- {
-			n, group := &s.nodes[i], s.seats[i].place.Group
-			if n.Free <= 0 || n.Quota > 0 && (n.Running >= n.Quota || strange <= 0 || group != "" && s.byGroup[group] >= n.Quota) {
-				rise(i)
-			}
-		}
-		ask++
-		if len(s.jobs) > 1 && given >= 16 {
 			break
 		}
+		s.give(j, table[turn.Key], turn.Task, turn.Stranger)
+		s.table.Gave()
+		given++
 	}
+	s.table.Clear()
 	return given
-}
-
-func (s *submitter) need(j *running, ref job.Ref) *match.Need {
-	s.voices = j.state.Voices(ref, s.voices[:0])
-	s.tried = s.tried[:0]
-	for i := range s.voices {
-		v := &s.voices[i]
-		s.tried = append(s.tried, match.Place{Node: v.Worker, Group: v.Place.Group, Account: v.Place.Account, Vote: v.Vote})
-	}
-	s.holders = j.state.Holders(ref, s.holders[:0])
-	return &match.Need{Tried: s.tried, Holders: s.holders}
 }
 
 // give grants one lease.

@@ -4,19 +4,15 @@ import (
 	"slices"
 
 	"kith/tasks"
+	"kith/tasks/deal"
 	"kith/tasks/job"
-	"kith/tasks/match"
 	"kith/tasks/trust"
 )
 
-// This file follows the driver's use of trust: who may be believed alone, what becomes of verdicts, how many leases
-// strangers may have.
+// This file follows the driver's use of trust: what becomes of verdicts. Who gets what is package deal's word here too.
 
 // what names the only kind of work there is here.
 const what_ = "sim"
-
-// strangersShare is the part of an adaptive job's tasks that strangers may have at once, while somebody is known.
-const strangersShare = 10
 
 // policy is what a job of a scenario asks for.
 func (w *World) policy(j *running) tasks.Policy {
@@ -32,33 +28,12 @@ func (w *World) policy(j *running) tasks.Policy {
 
 // granted steps a grant and reports whether its result may stand alone.
 func (s *submitter) granted(j *running, x *session, g job.Grant) bool {
-	if j.spec.Adaptive && j.state.Alone(g.Task) {
-		if oneIn, ok := s.book.Sole(x.id, what_, s.w.millis()); ok {
-			s.step(j, &job.Sole{Worker: x.id, Items: []job.Grant{g}, OneIn: oneIn})
-			return true
-		}
+	if oneIn, ok := deal.Alone(j.state, s.book, g.Task, x.id, what_, s.w.millis()); ok {
+		s.step(j, &job.Sole{Worker: x.id, Items: []job.Grant{g}, OneIn: oneIn})
+		return true
 	}
 	s.step(j, &job.Granted{Worker: x.id, Items: []job.Grant{g}})
 	return false
-}
-
-// bound sets how many leases a host may have: see seat in package submit.
-func (s *submitter) bound(x *session, r *trust.Record, n *match.Node) bool {
-	if q := r.Quota(); !r.Proven() && (s.known || q < trust.FirstQuota) {
-		n.Quota, n.Running = q, len(x.held)
-		if x.place.Group != "" && s.byGroup[x.place.Group] >= q {
-			return false
-		}
-	}
-	return n.Free > 0 && (n.Quota == 0 || n.Running < n.Quota) && !s.book.Banned(x.id, s.w.millis())
-}
-
-// strangers is how many leases more of a job those without a record may have.
-func (s *submitter) strangers(j *running) int {
-	if !s.known || !j.spec.Adaptive {
-		return 1 << 30
-	}
-	return max(trust.FirstQuota, j.state.Size()/strangersShare) - j.strange
 }
 
 // rule folds verdicts that are on stable storage.

@@ -9,7 +9,7 @@ const (
 	gone                // host a goes, if it is still in its generation b
 	missed              // submitter notices that session of host a is silent; b: generation
 	answer              // host a dials about offer f
-	deal                // submitter a deals
+	dealing             // submitter a deals
 	tick                // submitter a's clocks
 	arrive              // lease a, serial b, is at its host
 	beat                // and heard to run

@@ -9,6 +9,7 @@ import (
 	"kith/simnet/scenario"
 	"kith/storage/dag"
 	"kith/tasks"
+	"kith/tasks/deal"
 	"kith/tasks/job"
 	"kith/tasks/match"
 	"kith/tasks/merge"
@@ -22,6 +23,7 @@ const (
 	dealGap     = 10_000 // between two rounds of dealing
 	tableSize   = 64     // sessions with room looked at together
 	scanned     = 512    // sessions offered work in one round
+	quantum     = 16     // leases of one of several jobs, before the next has its turn
 	leaseLife   = int64(4 * time.Minute / time.Millisecond)
 )
 
@@ -71,11 +73,8 @@ type submitter struct {
 	saving  []decision
 	queued  bool
 	down    bool
-	nodes   []match.Node
-	seats   []*session
-	voices  []job.Voice
-	tried   []match.Place
-	holders []tasks.NodeID
+	table   deal.Table
+	worker  deal.Worker    // about to be seated
 	stuck   bool           // nobody at hand may do what is open
 	known   bool           // somebody here has proven itself
 	met     []uint32       // hosts it knew before

@@ -70,15 +70,7 @@ const dropRetry = 50 * time.Millisecond
 
 func adaptive(j *running) bool { return j.state.Job().Spec.Policy.Replication == tasks.Adaptive }
 
-// alone reports whether a worker's result of a task may be accepted alone, and how seldom it is audited.
-func (d *Driver) alone(j *running, s *session, ref job.Ref, now int64) (oneIn int, ok bool) {
-	if !adaptive(j) || !j.state.Alone(ref) {
-		return 0, false
-	}
-	return d.trust.Sole(s.peer.id, d.what(j, ref.Stage, s.peer.id), now)
-}
-
-func (d *Driver) grantSole(j *running, at *seat, g job.Grant, oneIn int, now int64) {
+func (d *Driver) grantSole(j *running, at *dealt, g job.Grant, oneIn int, now int64) {
 	if at.sole != nil && at.sole.OneIn != oneIn {
 		d.append(j.id, at.sole, nil)
 		at.sole = nil

@@ -18,6 +18,7 @@ import (
 
 	"kith/storage/dag"
 	"kith/tasks"
+	"kith/tasks/deal"
 	"kith/tasks/job"
 	"kith/tasks/mailbox"
 	"kith/tasks/trust"
@@ -53,10 +54,12 @@ type Driver struct {
 	sessions  map[tasks.NodeID]*session
 	peers     map[tasks.NodeID]*peer
 	owing     map[tasks.NodeID]*owed
-	recalled  int        // receipts in owing that were replayed
-	turn      int        // round robin over active
-	roomy     []*session // that could take a lease, while leases are dealt
-	table     table
+	recalled  int                       // receipts in owing that were replayed
+	turn      int                       // round robin over active
+	roomy     []*session                // that could take a lease, while leases are dealt
+	table     deal.Table                // of the job whose turn it is
+	seats     []dealt                   // by key of the table
+	strange   map[string]int            // leases of workers without a record, by network origin; while the table is laid
 	trust     *trust.Book               // what this node thinks of workers
 	doubted   map[tasks.NodeID]struct{} // whose records changed since they were last logged
 	noteAt    int64                     // when they must be, 0: nothing to log
@@ -92,7 +95,7 @@ func New(o Options) *Driver {
 		cpu: make(chan struct{}, o.Parallel), net: make(chan struct{}, 16),
 		grantsB: map[tasks.NodeID]*grants{}, publicB: map[tasks.JobID]map[dag.CID]struct{}{},
 		jobs: map[tasks.JobID]*running{}, sessions: map[tasks.NodeID]*session{}, peers: map[tasks.NodeID]*peer{}, owing: map[tasks.NodeID]*owed{},
-		table: table{left: map[string]int{}}, trust: trust.NewBook(), doubted: map[tasks.NodeID]struct{}{},
+		strange: map[string]int{}, trust: trust.NewBook(), doubted: map[tasks.NodeID]struct{}{},
 		tokenSeed: sha256.Sum256(append([]byte("kith/session-token/1"), o.Key.Seed()...)),
 	}
 }
