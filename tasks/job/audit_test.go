@@ -70,3 +70,50 @@ func TestAnyOrderAdaptive(t *testing.T) {
 		}
 	})
 }
+
+// A proven lie re-opens every result that stood on the liar's word alone, at once, and nobody else's.
+func TestLieReopensWhatStoodAlone(t *testing.T) {
+	const n = 12
+	now := int64(1_000_000)
+	s := New(&Accepted{Job: tasks.Job{Spec: tasks.Spec{Policy: tasks.Policy{K: 2, N: 16, Replication: tasks.Adaptive}}}, Secret: [32]byte{1}})
+	var a Actions
+	s.Step(&Planned{Stages: []tasks.Stage{{Mode: tasks.Map, Inputs: []int{tasks.Source}, Steps: []tasks.Step{{Kind: "x"}}}}, Parts: n}, now, &a)
+	does := map[int]int{} // task → who did it alone
+	for i := range n {
+		w := i % 2
+		ref, ok := s.Pick(node(w), Place{})
+		if !ok {
+			t.Fatal("nothing to do")
+		}
+		l := tasks.LeaseID{byte(i + 1)}
+		s.Step(&Sole{Worker: node(w), Items: []Grant{{Task: ref, Attempt: s.Attempt(ref), Lease: l, Expiry: now + 60_000}}, OneIn: 16}, now, &a)
+		r := &tasks.Reveal{Lease: l, Root: root("output " + ref.String())}
+		a = Actions{}
+		s.Step(Committed{Worker: node(w), Commit: tasks.Commit{Lease: l, Hash: tasks.CommitHash(l, node(w), r.Root, r.Digest)}}, now, &a)
+		s.Step(Revealed{Worker: node(w), Reveal: r, Checked: true, Good: true}, now, &a)
+		if len(a.Decide) != 1 {
+			t.Fatalf("task %s is not decided on one word", ref)
+		}
+		s.Step(&Provisional{Round: a.Decide[0].Round, Items: a.Decide}, now, &a)
+		does[ref.Index] = w
+	}
+	if s.DoneTasks() != n {
+		t.Fatalf("%d of %d tasks are done", s.DoneTasks(), n)
+	}
+	s.Step(&Disproved{Worker: node(0)}, now, &a)
+	if err := Check(s); err != nil {
+		t.Fatal(err)
+	}
+	for i := range n {
+		stands := s.Output(Ref{Index: i}).Defined()
+		if liar := does[i] == 0; stands == liar {
+			t.Errorf("task %d, done by worker %d alone: its result stands: %v", i, does[i], stands)
+		}
+	}
+	if _, ok := s.Pick(node(0), Place{}); ok {
+		t.Error("the liar gets more work of this job")
+	}
+	if _, ok := s.Pick(node(2), Place{}); !ok {
+		t.Error("nobody may do the work again")
+	}
+}
