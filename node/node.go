@@ -55,7 +55,8 @@ type Node struct {
 	grader   *grader
 	orders   atomic.Pointer[orders]         // what follows from the settings
 	readings atomic.Pointer[owner.Readings] // of the last look
-	vram     atomic.Int64                   // bytes that this computer has
+	account  statement
+	vram     atomic.Int64 // bytes that this computer has
 	cards    func(ctx context.Context, exe string, args []string) ([]gpu.Card, error)
 	closing  closing
 

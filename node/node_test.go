@@ -185,6 +185,9 @@ func TestNodesDoOneAnothersWork(t *testing.T) {
 	if err != nil || len(receipts) == 0 || receipts[0].Role != "worker" {
 		t.Errorf("%d receipts, %v", len(receipts), err)
 	}
+	if c, err := donors[0].api.Credit(t.Context()); err != nil || len(c.With) != 1 || c.With[0].Node != first.self.Node() || c.With[0].Receipts == 0 || len(c.Void) != 0 || c.Digest == "" {
+		t.Errorf("the donor's account: %+v, %v", c, err)
+	}
 	if list, err := first.api.Evidence(t.Context()); err != nil || len(list) != 0 {
 		t.Errorf("evidence against honest nodes: %+v, %v", list, err)
 	}

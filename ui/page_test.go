@@ -31,6 +31,7 @@ type node struct {
 	refuse   string            // path whose calls are refused
 	values   map[string]string // of settings
 	snoozing bool
+	appealed bool
 	update   chan struct{}
 }
 
@@ -85,6 +86,22 @@ func (n *node) status() []byte {
 	return b
 }
 
+// trust is the example, in which one worker is suspended, or what an appeal made of it.
+func (n *node) trust() []byte {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.appealed {
+		return n.example("trust")
+	}
+	var list []map[string]any
+	if err := json.Unmarshal(n.example("trust"), &list); err != nil {
+		n.t.Error(err)
+	}
+	list[0]["standing"], list[0]["words"], list[0]["cases"] = "newcomer", []string{"a newcomer"}, []any{}
+	b, _ := json.Marshal(list)
+	return b
+}
+
 func (n *node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path := strings.TrimPrefix(r.URL.Path, "/api/v1/")
 	if path == r.URL.Path {
@@ -112,6 +129,7 @@ func (n *node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		case "config/undo":
 			n.values = settings()
 		}
+		n.appealed = n.appealed || strings.HasSuffix(path, "/appeal") && !refused
 		n.mu.Unlock()
 		if refused {
 			w.WriteHeader(http.StatusConflict)
@@ -130,6 +148,10 @@ func (n *node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_, _ = w.Write(n.settings())
 	case strings.HasPrefix(path, "config"):
 		fmt.Fprintf(w, `{"changed":[],"restart":false,"canUndo":%v,"canRedo":false,"settings":%s}`, path == "config", n.settings())
+	case path == "credit":
+		_, _ = w.Write(n.example("credit"))
+	case strings.HasPrefix(path, "trust"):
+		_, _ = w.Write(n.trust())
 	case path == "kinds":
 		_, _ = w.Write(n.example("kinds"))
 	case strings.HasSuffix(path, "/explain"):
@@ -327,6 +349,29 @@ func TestPage(t *testing.T) {
 		run(t, ctx, chromedp.Click("#snooze button:enabled"), has("#snooze", "28 min"), has("#reasons", "snoozed by you"), has("#state", "Paused"))
 		shoot(t, ctx, "give.png")
 		run(t, ctx, chromedp.Click("#snooze button:enabled"), has("#snooze", "Leave me alone"), has("#state", "Giving"))
+	})
+	t.Run("credit, evidence and an appeal", func(t *testing.T) {
+		var credit, workers string
+		run(t, ctx, has("#trust header", "others owe you 1 h 30 min"), has("#credit", "owes you 2 h"), has("#workers", "suspended"), text("#credit", &credit), text("#workers", &workers))
+		for _, want := range []string{"you owe 30 min", "12 of 40, so it is served last", "4 claims without a receipt, 1 min 30 s", "1 receipt doubled", "2 results were demanded"} {
+			if !strings.Contains(credit, want) {
+				t.Errorf("the account lacks %q:\n%s", want, credit)
+			}
+		}
+		if !strings.Contains(workers, "166 of 1000") || !strings.Contains(workers, "independent groups") {
+			t.Errorf("the judgement lacks its reasons:\n%s", workers)
+		}
+		run(t, ctx, chromedp.Click("#workers summary"), has("#workers table", "etl.hash/hash"), has("#workers table", "lost"))
+		shoot(t, ctx, "trust.png")
+		before := n.sent()
+		run(t, ctx, chromedp.Click("#workers .appeal:enabled"), chromedp.WaitVisible("dialog"), chromedp.KeyEvent(kb.Escape), chromedp.WaitNotPresent("dialog"))
+		if got := n.sent(); got != before {
+			t.Fatalf("closing the question sent %q", got)
+		}
+		run(t, ctx, chromedp.Click("#workers .appeal:enabled"), chromedp.Click("dialog .danger"), has("#workers", "newcomer"), chromedp.WaitNotPresent("#workers .appeal"))
+		if got := n.sent(); !strings.HasSuffix(got, "/appeal") {
+			t.Errorf("the page sent\n%s", got)
+		}
 	})
 	t.Run("a refusal is shown with its remedy", func(t *testing.T) {
 		n.mu.Lock()

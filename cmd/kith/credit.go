@@ -42,7 +42,19 @@ func (creditShowCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	return a.credit(bundle.Writer, bundle)
+	if err := a.credit(bundle.Writer, bundle); err != nil || a.cli.JSON {
+		return err
+	}
+	c, err := cl.Credit(a.ctx)
+	if err != nil {
+		return err
+	}
+	for _, w := range c.With {
+		if w.Last {
+			fmt.Fprintf(a.stdout, "%s signed for %d of %d results that it accepted: it is served last\n", short(w.Node), w.Signed, w.Earned)
+		}
+	}
+	return nil
 }
 
 // Run computes credit from files.

@@ -47,6 +47,7 @@ func (s *Server) routes() map[string]http.HandlerFunc {
 		"POST /api/v1/receipts/{id}/replay": ask(s, func(p *Ports, r *http.Request) (any, error) {
 			return p.Records.Replay(r.Context(), r.PathValue("id"))
 		}),
+		"GET /api/v1/credit": ask(s, func(p *Ports, r *http.Request) (any, error) { return p.Records.Credit(r.Context()) }),
 		"GET /api/v1/evidence": ask(s, func(p *Ports, r *http.Request) (any, error) {
 			e, err := p.Records.Evidence(r.Context())
 			return list(e), err

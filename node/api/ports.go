@@ -76,6 +76,8 @@ type Records interface {
 	Evidence(ctx context.Context) ([]Evidence, error)
 	// Bundle is the signed proof of it all, of one job or of everything.
 	Bundle(ctx context.Context, job string) (*wire.Bundle, error)
+	// Credit adds up all receipts and claims of this node. It checks every signature.
+	Credit(ctx context.Context) (Credit, error)
 	// Replay does the task of one receipt again, in this node's own sandbox. id is the receipt's lease, or an
 	// unambiguous beginning of it.
 	Replay(ctx context.Context, id string) (Replay, error)

@@ -89,6 +89,7 @@ func (f *fake) Evidence(context.Context) ([]Evidence, error)             { retur
 func (f *fake) Bundle(context.Context, string) (*wire.Bundle, error) {
 	return &wire.Bundle{}, nil
 }
+func (f *fake) Credit(context.Context) (Credit, error) { return Credit{}, nil }
 func (f *fake) Trust(context.Context) ([]Trust, error) { return nil, nil }
 func (f *fake) Appeal(_ context.Context, node string) (Trust, error) {
 	return Trust{}, Refuse(CodeNotFound, "kith trust lists them", "%q", node)

@@ -498,6 +498,30 @@ type TrustCase struct {
 	Against []tasks.NodeID `json:"against"`
 }
 
+// Credit is what this node and others owe one another, computed from their receipts. Times are of processors.
+type Credit struct {
+	Balance int64          `json:"balanceMillis"` // what others owe this node, less what it owes them
+	Digest  string         `json:"digest"`        // whoever has the same receipts computes the same
+	With    []CreditWith   `json:"with"`          // who owes this node most first
+	Void    map[string]int `json:"void"`          // receipts that are worth nothing, by reason
+	Asked   int            `json:"asked"`         // results that were demanded of this node, and got no verdict
+}
+
+// CreditWith is the account with one node.
+type CreditWith struct {
+	Node     tasks.NodeID `json:"node"`
+	Net      int64        `json:"netMillis"` // what it owes this node; below 0: what this node owes it
+	Did      int64        `json:"didMillis"` // by this node for it
+	Got      int64        `json:"gotMillis"` // by it for this node
+	Receipts int          `json:"receipts"`
+	Unsigned int64        `json:"unsignedMillis"` // of results that were accepted and not signed for: in no balance
+	Claims   int          `json:"claims"`         // how many those are
+	// How it signs for what it accepted of this node: of so many results, so many. Last: this node serves it after others.
+	Earned int  `json:"earned"`
+	Signed int  `json:"signed"`
+	Last   bool `json:"last"`
+}
+
 // Replay is a task of a receipt done again.
 type Replay struct {
 	Receipt    tasks.Receipt `json:"receipt"`

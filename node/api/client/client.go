@@ -86,6 +86,11 @@ func (c *Client) Trust(ctx context.Context) (t []api.Trust, err error) {
 	return t, c.call(ctx, http.MethodGet, "trust", nil, &t)
 }
 
+// Credit returns what the node and others owe one another.
+func (c *Client) Credit(ctx context.Context) (v api.Credit, err error) {
+	return v, c.call(ctx, http.MethodGet, "credit", nil, &v)
+}
+
 // Appeal lifts a worker's suspension; node may be an unambiguous beginning of its id.
 func (c *Client) Appeal(ctx context.Context, node string) (t api.Trust, err error) {
 	return t, c.call(ctx, http.MethodPost, "trust/"+url.PathEscape(node)+"/appeal", nil, &t)

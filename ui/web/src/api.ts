@@ -63,6 +63,17 @@ export type Explanation = {
 export type Kind = { name: string; title: string; version: number; input: boolean; allowed: boolean; phases: string[]; schema: Record<string, unknown> };
 export type Import = { path: string; files: number; bytes: number; totalBytes: number };
 export type Submit = { name?: string; path: string; ops: { kind: string }[]; k: number; n: number; sensitivity: string };
+export type CreditWith = {
+  node: string; netMillis: number; didMillis: number; gotMillis: number; receipts: number; unsignedMillis: number; claims: number;
+  earned: number; signed: number; last: boolean;
+};
+export type Credit = { balanceMillis: number; digest: string; with: CreditWith[]; void: Record<string, number>; asked: number };
+export type TrustCase = { task: string; what: string; at: number; won: boolean; with: string[]; against: string[] };
+export type Trust = {
+  node: string; score: number; reliability: number; quota: number; standing: string; until: number; proof: string; words: string[]; cases: TrustCase[];
+  counts: { accepted: number; outvoted: number; forged: number; withheld: number; lapsed: number; returned: number };
+  skills: { what: string; agreed: number; passed: number; alone: boolean; oneIn: number }[];
+};
 export type Exported = { dir: string; files: number; bytes: number };
 
 /** A refusal by the node, with what to do about it. */

@@ -9,6 +9,7 @@ import { Jobs } from "./jobs";
 import { About, Health, Now } from "./now";
 import { Peers } from "./peers";
 import { SubmitForm } from "./submit";
+import { Trust } from "./trust";
 
 function Page() {
   const [live, setLive] = useState<Live>({});
@@ -38,6 +39,7 @@ function Page() {
         {status && <Give status={status} />}
         <SubmitForm />
         <Peers peers={live.peers} />
+        {status && <Trust />}
         {status && <Grade status={status} />}
         {status && <About status={status} />}
       </main>
