@@ -15,9 +15,21 @@ func TestQuotaDoublesAndFallsByOne(t *testing.T) {
 		o    tasks.Outcome
 		want int
 	}{
-		{tasks.Accepted, 8}, {tasks.Accepted, 16}, {tasks.Outvoted, 15}, {tasks.Forged, 14}, {tasks.Withheld, 13}, {tasks.Lapsed, 12},
-		{tasks.Returned, 12}, {tasks.Cancelled, 12}, {tasks.Accepted, 24}, {tasks.Accepted, 48}, {tasks.Accepted, 96}, {tasks.Accepted, 192},
-		{tasks.Accepted, MostQuota}, {tasks.Accepted, MostQuota}, {tasks.Lapsed, MostQuota - 1},
+		{tasks.Accepted, 8},
+		{tasks.Accepted, 16},
+		{tasks.Outvoted, 15},
+		{tasks.Forged, 14},
+		{tasks.Withheld, 13},
+		{tasks.Lapsed, 12},
+		{tasks.Returned, 12},
+		{tasks.Cancelled, 12},
+		{tasks.Accepted, 24},
+		{tasks.Accepted, 48},
+		{tasks.Accepted, 96},
+		{tasks.Accepted, 192},
+		{tasks.Accepted, MostQuota},
+		{tasks.Accepted, MostQuota},
+		{tasks.Lapsed, MostQuota - 1},
 	} {
 		if r = r.Note(step.o, now); r.Quota() != step.want {
 			t.Fatalf("step %d, %s: quota %d, want %d", i, step.o, r.Quota(), step.want)
