@@ -1,9 +1,15 @@
 package node
 
 import (
+	"os"
+	"path/filepath"
+	"slices"
 	"testing"
 
 	"kith/bench/gpu"
+	"kith/node/api"
+	"kith/tasks"
+	"kith/tasks/sandbox"
 )
 
 func TestGraphicsMemory(t *testing.T) {
@@ -22,5 +28,81 @@ func TestGraphicsMemory(t *testing.T) {
 		if got := graphicsMemory(c.cards); got != c.want {
 			t.Errorf("%s: %d, want %d", name, got, c.want)
 		}
+	}
+}
+
+// TestWeakSandbox: a job that wants more than a node's sandbox is refused by name, and goes to one that has it.
+func TestWeakSandbox(t *testing.T) {
+	first := start(t, t.TempDir(), map[string]string{"work.donate": "off"})
+	if g := first.live.Load().runners.report.Grade; g < tasks.GradeB {
+		t.Skipf("this machine confines tasks with grade %d alone", g)
+	}
+	with := map[string]string{"peers.bootstrap": first.addr(t)}
+	weak := startWithout(t, t.TempDir(), with, sandbox.LayerSyscalls)
+	if s, err := weak.api.Status(t.Context()); err != nil || s.Sandbox.Grade != tasks.GradeProcess {
+		t.Fatalf("grade %d, %v", s.Sandbox.Grade, err)
+	}
+	eventually(t, "they are connected", func() bool { p, err := first.api.Peers(t.Context()); return err == nil && len(p) == 1 })
+	job := api.Submit{K: 1, Ops: []api.Op{{Kind: "test.noop"}}, Sensitivity: tasks.Public}
+	if j := first.finished(t, first.submit(t, job).ID); j.State != "done" { // the node does work
+		t.Fatalf("%+v", j)
+	}
+	job.MinSandbox = tasks.GradeB
+	j := first.submit(t, job)
+	weakly := func(list []api.Reason) bool {
+		return slices.ContainsFunc(list, func(r api.Reason) bool { return r.Code == tasks.WeakSandbox })
+	}
+	eventually(t, "the job tells that the sandbox is too weak", func() bool {
+		e, err := first.api.Explain(t.Context(), j.ID.String())
+		var list []api.Reason
+		for _, r := range e.Reasons {
+			list = append(list, r.Reason)
+		}
+		return err == nil && weakly(list)
+	})
+	if d, err := first.api.Job(t.Context(), j.ID.String()); err != nil || d.Finished > 0 {
+		t.Fatalf("it was done on a weak sandbox: %+v, %v", d, err)
+	}
+	start(t, t.TempDir(), with)
+	first.finished(t, j.ID)
+}
+
+// TestKillEmptiesScratch: the kill switch leaves nothing of tasks that ran, or waited for their job's next, on the disk.
+func TestKillEmptiesScratch(t *testing.T) {
+	first, donors := meet(t, 1)
+	scratch := filepath.Join(donors[0].home, scratchDir)
+	files := func() (n int) {
+		list, err := os.ReadDir(scratch)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(list)
+	}
+	done := first.submit(t, api.Submit{K: 1, Ops: []api.Op{{Kind: "test.disk", Params: map[string]any{"bytes": 1 << 20}}}, Sensitivity: tasks.Public})
+	first.finished(t, done.ID)
+	j := first.submit(t, api.Submit{K: 1, Ops: []api.Op{{Kind: "test.sleep", Params: map[string]any{"millis": 60000}}}, Sensitivity: tasks.Public})
+	eventually(t, "the task runs", func() bool {
+		s, err := donors[0].api.Status(t.Context())
+		return err == nil && len(s.Work.Running) == 1 && s.Work.Running[0].State == "running" && files() > 0
+	})
+	tmp, err := filepath.Glob(filepath.Join(scratch, "*", sandbox.TmpDir))
+	left := 0
+	for _, dir := range tmp { // what a task would leave; the folders of the first job may go meanwhile
+		if os.WriteFile(filepath.Join(dir, "left"), []byte("x"), 0o600) == nil {
+			left++
+		}
+	}
+	if err != nil || left == 0 {
+		t.Fatalf("no scratch folder of a task: %q, %v", tmp, err)
+	}
+	if _, err := donors[0].api.Owner(t.Context(), "kill"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "scratch is empty", func() bool { return files() == 0 })
+	if l := donors[0].live.Load().runners.engine.Load(); l.Working != 0 || l.Memory != 0 {
+		t.Errorf("after the kill %+v", l)
+	}
+	if _, err := first.api.Cancel(t.Context(), j.ID.String()); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -26,6 +26,7 @@ import (
 	"kith/node/owner"
 	"kith/tasks"
 	"kith/tasks/kinds"
+	"kith/tasks/sandbox"
 )
 
 // Options are what a node is started with.
@@ -36,6 +37,8 @@ type Options struct {
 	SyncDelay time.Duration     // added to every sync of the logs, to see how a slower disk would do
 	Logger    *slog.Logger
 	Level     *slog.LevelVar // of Logger; follows the setting log.level. It may be nil
+
+	without sandbox.Layers // that runners do without, in tests of what other machines are
 }
 
 // Node is one running node. Make it with New, run it once with Serve, or give it up with Close.

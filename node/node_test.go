@@ -22,6 +22,7 @@ import (
 	"kith/node/lock"
 	"kith/storage"
 	"kith/tasks"
+	"kith/tasks/sandbox"
 )
 
 func TestMain(m *testing.M) {
@@ -45,6 +46,12 @@ type running struct {
 // start runs a node on loopback until the test ends.
 func start(t *testing.T, home string, settings map[string]string) *running {
 	t.Helper()
+	return startWithout(t, home, settings, 0)
+}
+
+// startWithout runs a node on a machine that lacks some of what confines tasks.
+func startWithout(t *testing.T, home string, settings map[string]string, without sandbox.Layers) *running {
+	t.Helper()
 	store, err := config.Open(home)
 	if err != nil {
 		t.Fatal(err)
@@ -59,7 +66,7 @@ func start(t *testing.T, home string, settings map[string]string) *running {
 	if _, err := store.Set(all); err != nil {
 		t.Fatal(err)
 	}
-	n, err := New(Options{Home: home, Page: fstest.MapFS{"index.html": {Data: []byte("page")}}, Logger: logger(t)})
+	n, err := New(Options{Home: home, Page: fstest.MapFS{"index.html": {Data: []byte("page")}}, Logger: logger(t), without: without})
 	if err != nil {
 		t.Fatal(err)
 	}

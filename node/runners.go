@@ -29,11 +29,15 @@ type runners struct {
 // OpenRunners returns the sandbox and the executor over a store, with files of running tasks below scratch. Close the
 // executor first, then the engine.
 func OpenRunners(o execute.Options, spares int) (*execute.Executor, *sandbox.Process, error) {
+	return openRunners(o, spares, 0)
+}
+
+func openRunners(o execute.Options, spares int, without sandbox.Layers) (*execute.Executor, *sandbox.Process, error) {
 	exe, err := os.Executable()
 	if err != nil {
 		return nil, nil, fmt.Errorf("find this program's own file: %w", err)
 	}
-	engine, err := sandbox.NewProcess(sandbox.Options{Exe: exe, Args: []string{RunnerArg}, Kinds: o.Kinds, Spares: spares, Logger: o.Logger})
+	engine, err := sandbox.NewProcess(sandbox.Options{Exe: exe, Args: []string{RunnerArg}, Kinds: o.Kinds, Spares: spares, Without: without, Logger: o.Logger})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -47,10 +51,10 @@ func OpenRunners(o execute.Options, spares int) (*execute.Executor, *sandbox.Pro
 }
 
 func (n *Node) openRunners(l *live) (*runners, error) {
-	executor, engine, err := OpenRunners(execute.Options{
+	executor, engine, err := openRunners(execute.Options{
 		Blobs: l.stores.blobs, Kinds: n.kinds, Scratch: filepath.Join(n.o.Home, scratchDir), Prepared: filepath.Join(n.o.Home, codeDir),
 		Disk: n.drives.Device(filepath.Join(n.o.Home, scratchDir)), Logger: n.log,
-	}, 0)
+	}, 0, n.o.without)
 	if err != nil {
 		return nil, err
 	}
