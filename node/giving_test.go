@@ -106,3 +106,52 @@ func TestKillEmptiesScratch(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestPriority: two submitters want more than a node can do. Whose tasks come first is the owner's choice.
+func TestPriority(t *testing.T) {
+	for _, mode := range []string{"mine-first", "community-first"} {
+		t.Run(mode, func(t *testing.T) {
+			mine := start(t, t.TempDir(), map[string]string{"work.donate": "off"})
+			with := map[string]string{"peers.bootstrap": mine.addr(t), "work.donate": "off"}
+			other := start(t, t.TempDir(), with)
+			with["work.donate"], with["work.priority"], with["work.mine"] = "on", mode, mine.self.Node().String()
+			donor := start(t, t.TempDir(), with)
+			eventually(t, "all are connected", func() bool { p, err := donor.api.Peers(t.Context()); return err == nil && len(p) == 2 })
+			ahead, behind := mine, other
+			if mode == "community-first" {
+				ahead, behind = other, mine
+			}
+			job := func(n int) api.Submit {
+				return api.Submit{K: 1, Ops: []api.Op{{Kind: "test.sleep", Params: map[string]any{"tasks": n, "millis": 20}}}, Sensitivity: tasks.Public}
+			}
+			done := func(r *running, id tasks.JobID) int {
+				j, err := r.api.Job(t.Context(), id.String())
+				if err != nil {
+					t.Fatal(err)
+				}
+				return j.Tasks.Done
+			}
+			const few, many = 20, 2000
+			long := behind.submit(t, job(many)).ID
+			eventually(t, "the long job is under way", func() bool { return done(behind, long) > 0 })
+			short := ahead.submit(t, job(few)).ID
+			var before, after, first int
+			eventually(t, "the short job is done", func() bool {
+				after = done(behind, long)
+				n := done(ahead, short)
+				if first == 0 && n > 0 {
+					first, before = n, after
+				}
+				return n == few
+			})
+			// What was begun, and what was told late.
+			if of := after - before; after == many || of > 8 {
+				t.Errorf("while %d tasks of the one that comes first were done, so were %d of the other", few-first, of)
+			}
+			t.Logf("%d of %d, meanwhile %d of %d", few-first, few, after-before, many)
+			if _, err := behind.api.Cancel(t.Context(), long.String()); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}

@@ -149,8 +149,11 @@ func (n *Node) Serve(ctx context.Context) (err error) {
 		err = errors.Join(err, n.closing.run())
 	}()
 
-	l, err := n.open()
+	l, err := n.open(ctx)
 	if err != nil {
+		if errors.Is(context.Cause(ctx), context.Canceled) { // stopped before it had begun
+			return nil
+		}
 		return err
 	}
 	n.live.Store(l)
@@ -169,8 +172,8 @@ func (n *Node) Serve(ctx context.Context) (err error) {
 	return nil
 }
 
-// open opens everything that takes time, in the order in which one needs the other.
-func (n *Node) open() (*live, error) {
+// open opens everything that takes time, in the order in which one needs the other, until ctx ends.
+func (n *Node) open(ctx context.Context) (*live, error) {
 	cfg, err := n.config()
 	if err != nil {
 		return nil, err
@@ -179,7 +182,10 @@ func (n *Node) open() (*live, error) {
 	if l.stores, err = n.openStores(); err != nil {
 		return nil, err
 	}
-	if l.runners, err = n.openRunners(l); err != nil {
+	if l.runners, err = n.openRunners(ctx, l); err != nil {
+		return nil, err
+	}
+	if err := context.Cause(ctx); err != nil { // the network is the last that takes long
 		return nil, err
 	}
 	if l.network, err = n.openNetwork(l); err != nil {

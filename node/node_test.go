@@ -422,6 +422,56 @@ func TestNewGivesUpWhole(t *testing.T) {
 	}
 }
 
+// TestStopWhileStarting: an order to stop that comes before the node is ready ends it as one that comes after, and nothing
+// is left.
+func TestStopWhileStarting(t *testing.T) {
+	home := t.TempDir()
+	made := func() string {
+		groups, _ := filepath.Glob(fmt.Sprintf("/sys/fs/cgroup/*/kith-%d-*", os.Getpid()))
+		var children []string
+		threads, _ := filepath.Glob("/proc/self/task/*/children")
+		for _, name := range threads {
+			b, _ := os.ReadFile(name)
+			children = append(children, strings.Fields(string(b))...)
+		}
+		scratch, _ := os.ReadDir(filepath.Join(home, scratchDir))
+		return fmt.Sprint(groups, children, scratch)
+	}
+	before := made()
+	ready := 0
+	for _, wait := range []time.Duration{-1, 0, time.Millisecond, 5 * time.Millisecond, 20 * time.Millisecond, 50 * time.Millisecond, 100 * time.Millisecond, 200 * time.Millisecond} {
+		n, err := New(Options{
+			Home: home, Page: fstest.MapFS{}, Logger: logger(t),
+			Overrides: map[string]string{"listen.ports": "any", "listen.on": "loopback", "listen.profile": "lan", "api.ports": "any", "peers.mdns": "off"},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		if wait < 0 {
+			cancel()
+		} else {
+			time.AfterFunc(wait, cancel)
+		}
+		err = n.Serve(ctx)
+		cancel()
+		if err != nil {
+			t.Errorf("stopped after %v: %v", wait, err)
+		}
+		if n.live.Load() != nil {
+			ready++
+		}
+		if lock.Held(home) {
+			t.Fatalf("stopped after %v: the folder stays locked", wait)
+		}
+		eventually(t, "nothing is left", func() bool { return made() == before })
+	}
+	t.Logf("%d of these were ready", ready)
+	if r := start(t, home, nil); r.live.Load() == nil {
+		t.Error("it does not start afterwards")
+	}
+}
+
 func TestClosingNamesWhatHangs(t *testing.T) {
 	var order []string
 	c := closing{log: logger(t)}

@@ -50,7 +50,7 @@ func openRunners(o execute.Options, spares int, without sandbox.Layers) (*execut
 	return executor, engine, nil
 }
 
-func (n *Node) openRunners(l *live) (*runners, error) {
+func (n *Node) openRunners(ctx context.Context, l *live) (*runners, error) {
 	executor, engine, err := openRunners(execute.Options{
 		Blobs: l.stores.blobs, Kinds: n.kinds, Scratch: filepath.Join(n.o.Home, scratchDir), Prepared: filepath.Join(n.o.Home, codeDir),
 		Disk: n.drives.Device(filepath.Join(n.o.Home, scratchDir)), Logger: n.log,
@@ -63,9 +63,12 @@ func (n *Node) openRunners(l *live) (*runners, error) {
 	// What the node says of its sandbox is what attacks on it have just shown.
 	var report sandbox.Report
 	for range sandboxTries { // a machine that is busy starting up may be too slow for the attackers, which must not count
-		if report, err = engine.SelfTest(context.Background()); err == nil && report.Grade > tasks.GradeNone {
+		if report, err = engine.SelfTest(ctx); ctx.Err() != nil || err == nil && report.Grade > tasks.GradeNone {
 			break
 		}
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
 	}
 	through := strings.Join(report.Broken(), ", ")
 	if err != nil {
