@@ -112,6 +112,7 @@ func (s *submitter) give(j *running, x *session, ref job.Ref, stranger bool) {
 	l := &w.leases[li]
 	l.job, l.sess, l.ref, l.id, l.host = j, x, ref, id, x.host
 	l.cost = w.cost(j, ref)
+	l.copy = j.state.Hedging(ref)
 	if l.stranger = stranger; stranger {
 		j.strange++
 		s.byGroup[x.place.Group]++
@@ -276,7 +277,9 @@ func (s *submitter) accepted(j *running, d *job.Decision) {
 			}
 		}
 		if !was.Defined() {
-			w.m.useful += float64(w.cost(j, d.Task))
+			if !j.spec.Warm {
+				w.m.useful += float64(w.cost(j, d.Task))
+			}
 			if d.Task.Stage == 0 && j.started != nil && j.started[d.Task.Index] != 0 {
 				w.m.taskTimes = append(w.m.taskTimes, float64(w.now-j.started[d.Task.Index])/1e6)
 			}

@@ -76,6 +76,7 @@ type lease struct {
 	state    leaseState
 	lie      bool
 	sole     bool
+	copy     bool    // of a straggler's
 	told     bool    // the submitter has its commit
 	stranger bool    // its host was bound by a quota
 	cost     float32 // seconds of a plain host's time
@@ -273,6 +274,9 @@ func (w *World) work(i uint32) {
 		h.busy++
 		h.active = append(h.active, li)
 		l.state, l.began = running_, w.now
+		if l.copy && !l.job.spec.Warm {
+			w.m.hedges++
+		}
 		d := float64(l.cost) * float64(h.factor) * 1e6
 		if w.classes[h.class].Actor == scenario.Copier {
 			d = 1000
@@ -299,8 +303,10 @@ func (w *World) finish(li uint32) {
 	h.busy--
 	h.done++
 	l.state = ready
-	w.m.spent += float64(l.cost)
-	w.m.executions++
+	w.spend(l, 1)
+	if !l.job.spec.Warm {
+		w.m.executions++
+	}
 	w.compute(l, h)
 	w.sendCommit(li)
 	w.work(l.host)
@@ -364,12 +370,19 @@ func digestOf(id tasks.LeaseID, root dag.CID) (d [32]byte) {
 func (w *World) stopped(li uint32) {
 	l := &w.leases[li]
 	if l.state == running_ {
-		w.m.spent += float64(l.cost) * w.share(l)
+		w.spend(l, w.share(l))
 	}
 	host := l.host
 	w.dropLocal(li)
 	w.free(li)
 	w.work(host)
+}
+
+// spend notes that a share of a task was computed.
+func (w *World) spend(l *lease, share float64) {
+	if !l.job.spec.Warm {
+		w.m.spent += float64(l.cost) * share
+	}
 }
 
 // share is how much of a running lease is done.
@@ -390,7 +403,7 @@ func (w *World) dropLocal(li uint32) {
 		if l.state == running_ || l.state == asleep {
 			h.busy--
 			if l.state == running_ && !h.online {
-				w.m.spent += float64(l.cost) * w.share(l)
+				w.spend(l, w.share(l))
 			}
 		}
 	} else if at := slices.Index(h.queue, li); at >= 0 {

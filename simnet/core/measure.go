@@ -21,6 +21,7 @@ type meter struct {
 	spent      float64 // plain host seconds computed
 	useful     float64 // of them, once for each accepted task
 	executions int64
+	hedges     int64 // copies of stragglers that began to run
 	leases     int64
 	wrongEver  int64
 	dials      float64
@@ -38,8 +39,10 @@ type meter struct {
 	curves []report.Curve
 	jobs   struct{ done, failed int }
 	wrong  int64
-	tasks  int64 // of jobs that are over, and those that are done of them
-	done   int64
+	// tasks of jobs that are over, those of them that are done, and of those the ones of jobs that do not only warm up
+	tasks    int64
+	done     int64
+	measured int64
 }
 
 func (m *meter) init() {
@@ -85,6 +88,9 @@ func (m *meter) judge(j *running) {
 				continue
 			}
 			m.done++
+			if !j.spec.Warm {
+				m.measured++
+			}
 			if root != j.truth(job.Ref{Stage: st, Index: i}) {
 				m.wrong++
 			}
@@ -165,8 +171,8 @@ func (w *World) report() *report.Report {
 		if slots > 0 && m.useful > 0 {
 			v["stretch"] = v["makespan"] / (m.useful * float64(w.sc.Jobs[0].K) / float64(slots))
 		}
-		v["extra"] = 100 * (float64(m.executions)/float64(m.done) - 1)
-		v["hedges"] = percent(float64(w.hedged()), float64(m.executions))
+		v["extra"] = 100 * (float64(m.executions)/float64(max(1, m.measured)) - 1)
+		v["hedges"] = percent(float64(m.hedges), float64(m.executions))
 		v["waste"] = percent(m.spent-m.useful*float64(w.needed()), m.spent)
 	}
 	if len(m.firstLease) > 0 {
@@ -195,15 +201,6 @@ func (w *World) needed() int {
 		return 1
 	}
 	return w.sc.Jobs[0].K
-}
-
-func (w *World) hedged() (n int64) {
-	for _, s := range w.subs {
-		for _, j := range s.all {
-			n += j.state.Hedges()
-		}
-	}
-	return n
 }
 
 // people works out what is measured of hosts.

@@ -34,8 +34,8 @@ var Measures = []struct{ Name, Unit, What string }{
 	{"wrong", "", "wrong results in what the submitters were handed"},
 	{"wrong.bound", "%", "wrong results in what was handed over, of f·(1−p)·T: lies told in a share f of the T results of liars that stood alone, audited with p"},
 	{"wrong.ever", "", "wrong results that were accepted at some time, those taken back later among them"},
-	{"extra", "%", "executions beyond one a task"},
-	{"hedges", "%", "copies of tasks that were only slow, of all executions"},
+	{"extra", "%", "executions beyond one a task, but for jobs that only warm up"},
+	{"hedges", "%", "copies of tasks that were only slow, begun, of all executions"},
 	{"waste", "%", "computing time that no accepted result came of"},
 	{"detect", "", "wrong results of a liar before it is caught, median"},
 	{"detect.trusted", "", "wrong results a liar submits while it is believed alone, until it is caught, median"},
@@ -270,7 +270,7 @@ func (p *parser) hosts(args []string) error {
 
 func (p *parser) job(args []string) error {
 	j := Job{Submitter: 1, Repeat: 1, Seconds: 10, Spread: -1, K: 2}
-	err := pairs(args, "tasks, seconds, spread, input, k, n, adaptive, regions, nodes, want, deadline, at, every, repeat, by, shape", func(k, v string) (bool, error) {
+	err := pairs(args, "tasks, seconds, spread, input, k, n, adaptive, regions, nodes, want, deadline, at, every, repeat, by, shape, warm", func(k, v string) (bool, error) {
 		var err error
 		switch k {
 		case "tasks":
@@ -293,6 +293,8 @@ func (p *parser) job(args []string) error {
 			j.Nodes, err = whole(v, 1, MaxNodes)
 		case "want":
 			j.Want, err = whole(v, 1, MaxNodes)
+		case "warm":
+			j.Warm, err = strconv.ParseBool(v)
 		case "deadline":
 			j.Deadline, err = span(v)
 		case "at":
@@ -315,6 +317,8 @@ func (p *parser) job(args []string) error {
 	switch {
 	case err != nil:
 		return err
+	case j.Warm && j.Repeat > 1:
+		return errors.New("a job that warms up is not repeated; write it down as often as it is wanted")
 	case j.Tasks == 0:
 		return errors.New("want tasks=, the number of tasks")
 	case j.N == 0:
@@ -437,6 +441,9 @@ func (s *Scenario) complete() error {
 	}
 	if math.Abs(sum-1) > 1e-6 {
 		return fmt.Errorf("the shares of the regions make %g%% together; make them 100%%", math.Round(1e4*sum)/100)
+	}
+	if !slices.ContainsFunc(s.Jobs, func(j Job) bool { return !j.Warm }) {
+		return errors.New("every job only warms up; leave warm= away where it is to be measured")
 	}
 	total := 0
 	for _, j := range s.Jobs {

@@ -53,6 +53,8 @@ func TestMistakes(t *testing.T) {
 		"no tasks":      {"title x\njob k=2\n", "want tasks="},
 		"huge":          {"title x\njob tasks=1000000000\n", "is not a whole number"},
 		"all huge":      {"title x\njob tasks=1000000 repeat=100\n", "ask for fewer"},
+		"all warm":      {"title x\njob tasks=1 warm=true\n", "leave warm= away"},
+		"warm again":    {"title x\njob tasks=1 warm=true repeat=2\n", "is not repeated"},
 		"verb":          {base + "at 1m explode\n", "nothing is called \"explode\""},
 		"time":          {base + "at soon heal\n", "is not a time; write it such as"},
 		"crash":         {base + "at 1m crash 7\n", "name one that has a job"},

@@ -31,6 +31,7 @@ func (s *Scenario) Check() error {
 		lacks(j.Spread >= 0, "job spread=")
 		lacks(j.Input > 0, "job input=")
 		lacks(j.Reduce, "job shape=reduce")
+		lacks(j.Warm, "job warm=")
 	}
 	for _, a := range s.Acts {
 		lacks(a.Verb == Storm || a.Verb == Hub, "%s", a.Verb)

@@ -23,6 +23,7 @@ func TestCheck(t *testing.T) {
 		"spread":        {"mock", "job tasks=1 spread=0\n", "job spread="},
 		"input":         {"mock", "job tasks=1 input=1MiB\n", "job input="},
 		"reduce":        {"quic", "job tasks=1 shape=reduce\n", "job shape=reduce"},
+		"warm-up":       {"mock", "job tasks=1 warm=true\n", "job warm="},
 		"acts":          {"quic", "at 1m storm 1 1m\nat 1m hub 1h\n", "storm, hub"},
 		"loss":          {"mock", "net loss=1%\n", "net loss="},
 		"bandwidth":     {"mock", "net bandwidth=1MiB\n", "net bandwidth="},

@@ -123,6 +123,7 @@ type Job struct {
 	Want      int // sessions; 0: the default
 	Deadline  time.Duration
 	Reduce    bool // map, reduce, gather, map; else one map
+	Warm      bool // lets the fleet become known; what it costs is not measured
 }
 
 // Verb is what an act does.

@@ -313,5 +313,17 @@ func (s *State) hedge(now int64, a *Actions) {
 	}
 }
 
+// Hedging reports whether a replica of the task that is at work counts as a straggler, so that another is a copy of it.
+func (s *State) Hedging(ref Ref) bool {
+	if t := s.at(ref); t != nil {
+		for i := range t.reps {
+			if r := &t.reps[i]; r.state == granted && r.spare && !s.workers[r.worker].down {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // Hedges returns how many stragglers were given to somebody else as well, since the last restart.
 func (s *State) Hedges() int64 { return s.hedged }
