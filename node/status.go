@@ -28,6 +28,7 @@ func (n *Node) Status() api.Status {
 	}
 	s.Peer = host.PeerText(p2p.ID(s.Node))
 	s.Meters.DiskQuotaBytes = int64(cfg.Storage.Quota)
+	s.Meters.VRAMTotal = n.vram.Load()
 	for _, p := range n.health.Active() {
 		s.Health = append(s.Health, api.Problem{
 			Code: p.Code, Severity: string(p.Severity), Title: p.Title, Text: p.Text, Remedy: p.Remedy, Since: p.Since.UnixMilli(),

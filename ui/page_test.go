@@ -49,6 +49,8 @@ func settings() map[string]string {
 		"work.cpu": "100", "inUse.cpu": "25", "work.cores": "2", "inUse.cores": "2", "work.memory": "4GiB", "inUse.memory": "2GiB",
 		"work.io": "unlimited", "inUse.io": "10MiB/s", "work.down": "unlimited", "inUse.down": "unlimited", "work.up": "unlimited", "inUse.up": "512KiB/s",
 		"work.hours": "", "pause.active": "shrink", "pause.fullScreen": "on", "pause.battery": "on", "pause.metered": "off", "pause.programs": "",
+		"work.vram": "16TiB", "inUse.vram": "2GiB", "work.scratch": "16GiB", "pause.hot": "85", "pause.busy": "50", "work.goalHours": "0",
+		"work.priority": "balanced", "work.mine": "",
 	}
 }
 
@@ -329,6 +331,17 @@ func TestPage(t *testing.T) {
 			sends(n, `PATCH config {"inUse.cpu":"10"}`))
 		run(t, ctx, chromedp.Click("#undo:enabled"), has("#give", "25 %"))
 		run(t, ctx, move("work.up", 6), sends(n, `PATCH config {"work.up":"5MiB/s"}`))
+		run(t, ctx, has("#give", "all"), move("inUse.vram", 0), sends(n, `PATCH config {"inUse.vram":"64MiB"}`))
+		run(t, ctx, has("#give", "85 °C"), move("pause.hot", 5), has("#give", "75 °C"), sends(n, `PATCH config {"pause.hot":"75"}`))
+		run(t, ctx, move("pause.busy", 9), has("#give", "never"), sends(n, `PATCH config {"pause.busy":"100"}`))
+		run(t, ctx, move("work.scratch", 2), sends(n, `PATCH config {"work.scratch":"1024MiB"}`))
+		run(t, ctx, has("#give", "none"), move("work.goalHours", 5), has("#give", "40 h"), sends(n, `PATCH config {"work.goalHours":"40"}`))
+	})
+	t.Run("whose tasks come first", func(t *testing.T) {
+		run(t, ctx, chromedp.Click("#give input[value='mine-first']"), sends(n, `PATCH config {"work.priority":"mine-first"}`))
+		run(t, ctx, chromedp.WaitVisible("#give .chip.on input[value='mine-first']"), chromedp.WaitEnabled("#give [name=mine] + button"),
+			chromedp.SendKeys("#give [name=mine]", "ab23"+kb.Enter), has("#give", "ab23 is mine"), sends(n, `PATCH config {"work.mine":"ab23"}`))
+		run(t, ctx, chromedp.Click("#give [aria-label='forget ab23']"), sends(n, `PATCH config {"work.mine":""}`))
 	})
 	t.Run("hours and programs", func(t *testing.T) {
 		run(t, ctx, chromedp.SendKeys("#give [name=hours]", "mon-fri 22:00-07:00"+kb.Enter), has("#give", "mon-fri 22:00-07:00"),

@@ -71,7 +71,7 @@ func samples() map[string]any {
 			},
 			Meters: Meters{
 				CPUPercent: 87.5, MemoryBytes: 58720256, InPerSecond: 2048, OutPerSecond: 1024, InTotal: 10485760, OutTotal: 5242880,
-				DiskUsedBytes: 20971520, DiskQuotaBytes: 21474836480, DiskFreeBytes: 107374182400, DiskTotalBytes: 214748364800, Cores: 2, MemoryTotal: 17179869184,
+				DiskUsedBytes: 20971520, DiskQuotaBytes: 21474836480, DiskFreeBytes: 107374182400, DiskTotalBytes: 214748364800, Cores: 2, MemoryTotal: 17179869184, VRAMTotal: 6442450944,
 			},
 			Health: []Problem{{
 				Code: "disk-nearly-full", Severity: "medium", Title: "The disk is nearly full",

@@ -197,6 +197,7 @@ type Meters struct {
 	DiskTotalBytes int64   `json:"diskTotalBytes"`
 	Cores          int     `json:"cores"`
 	MemoryTotal    int64   `json:"memoryTotalBytes"` // that this computer has; 0: unknown
+	VRAMTotal      int64   `json:"vramTotalBytes"`   // of all graphics cards; 0: none
 }
 
 // Problem is a lasting problem of this node.

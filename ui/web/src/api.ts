@@ -33,7 +33,7 @@ export type Status = {
   work: { slots: number; running: Running[]; sessions: number; done: number; accepted: number; outvoted: number; returned: number; why: Reason[] };
   meters: {
     cpuPercent: number; memoryBytes: number; inPerSecond: number; outPerSecond: number; inTotal: number; outTotal: number;
-    diskUsedBytes: number; diskQuotaBytes: number; diskFreeBytes: number; diskTotalBytes: number; cores: number; memoryTotalBytes: number;
+    diskUsedBytes: number; diskQuotaBytes: number; diskFreeBytes: number; diskTotalBytes: number; cores: number; memoryTotalBytes: number; vramTotalBytes: number;
   };
   health: Problem[];
 };

@@ -1,7 +1,7 @@
 // What the owner gives: caps for both cases, hours, reasons to pause, snooze with its countdown, and the way back.
 import { useEffect, useState } from "preact/hooks";
 import { call, type ConfigChange, type Setting, type Status } from "./api";
-import { bytes, duration, percent } from "./format";
+import { bytes, duration, percent, short } from "./format";
 import { Card, Trouble, useCall } from "./parts";
 
 const MiB = 1 << 20;
@@ -15,6 +15,8 @@ function parse(text: string): number | undefined {
 
 // A slider moves over steps; each row says what they are and how a step is written as a setting.
 type Row = { key: string; title: string; steps: number[]; write: (n: number) => string; show: (n: number) => string; hint: string };
+
+const plain = new Set(["cpu", "cores", "pause.hot", "pause.busy", "work.goalHours"]); // settings that are numbers without a unit
 
 const rates = [64 * 1024, 128 * 1024, 256 * 1024, 512 * 1024, ...[1, 2, 5, 10, 20, 50, 100, 200, 500].map((n) => n * MiB), Infinity];
 const rateRow = (key: string, title: string, hint: string): Row => ({
@@ -35,6 +37,14 @@ function rows(status: Status, memoryMiB: number): Row[] {
     rateRow("down", "Receiving", "inputs and results that come here"),
     rateRow("up", "Sending", "inputs and results that go out"),
   ];
+  const { vramTotalBytes } = status.meters;
+  if (vramTotalBytes > 0) {
+    list.splice(2, 0, {
+      key: "vram", title: "Graphics memory", hint: "of all tasks together",
+      steps: [...[64, 128, 256, 512, 1024, 2048, 4096, 6144, 8192, 12288, 16384, 24576, 32768, 49152, 65536].map((m) => m * MiB).filter((n) => n < vramTotalBytes), Infinity],
+      write: (n) => (n === Infinity ? "16TiB" : `${n / MiB}MiB`), show: (n) => (n >= vramTotalBytes ? "all" : bytes(n)),
+    });
+  }
   if (status.meters.cores > 1) {
     list.splice(1, 0, {
       key: "cores", title: "Processors", hint: "so many at once",
@@ -44,18 +54,47 @@ function rows(status: Status, memoryMiB: number): Row[] {
   return list;
 }
 
+/** What has one value, whether somebody uses the computer or not. */
+function single(status: Status): Row[] {
+  const disk = status.meters.diskTotalBytes || 16 * 1024 * 1024 * MiB;
+  return [
+    {
+      key: "work.scratch", title: "Scratch space", hint: "files of all running tasks together",
+      steps: [0.25, 0.5, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024].map((g) => g * 1024 * MiB).filter((n) => n <= disk), write: (n) => `${n / MiB}MiB`, show: bytes,
+    },
+    {
+      key: "pause.hot", title: "Heat", hint: "pause at this temperature, until it is ten lower",
+      steps: [50, 55, 60, 65, 70, 75, 80, 85, 90, 95, 100, 105, 110], write: String, show: (n) => `${n} °C`,
+    },
+    {
+      key: "pause.busy", title: "My own programs", hint: "take less when they need so much of the processors",
+      steps: [10, 20, 30, 40, 50, 60, 70, 80, 90, 100], write: String, show: (n) => (n >= 100 ? "never" : `${n} %`),
+    },
+    {
+      key: "work.goalHours", title: "Goal", hint: "hours a week in which this computer is ready for work",
+      steps: [0, 5, 10, 20, 30, 40, 60, 80, 100, 120, 140, 168], write: String, show: (n) => (n === 0 ? "none" : `${n} h`),
+    },
+  ];
+}
+
+const priorities = [
+  { value: "balanced", title: "everybody in turn" },
+  { value: "mine-first", title: "my projects" },
+  { value: "community-first", title: "everybody else's" },
+];
+
 function Slider(props: { row: Row; name: string; label: string; value: string; onSet: (value: string) => void }) {
   const { row, value } = props;
-  const number = row.key === "cpu" || row.key === "cores" ? Number(value) : (parse(value) ?? Infinity);
+  const number = plain.has(row.key) ? Number(value) : (parse(value) ?? Infinity);
   const nearest = row.steps.reduce((best, step, i) => (Math.abs(step - number) < Math.abs(row.steps[best]! - number) || (step === number) ? i : best), 0);
   const [at, setAt] = useState<number>();
   const shown = at ?? nearest;
   useEffect(() => setAt(undefined), [value]);
   const text = at === undefined ? row.show(number) : row.show(row.steps[at]!);
   return (
-    <label class="slider">
-      <span class="quiet">{props.label}</span>
-      <input type="range" name={props.name} min={0} max={row.steps.length - 1} step={1} value={shown} aria-valuetext={text} aria-label={`${row.title}, ${props.label}`}
+    <label class={props.label === "" ? "slider one" : "slider"}>
+      {props.label !== "" && <span class="quiet">{props.label}</span>}
+      <input type="range" name={props.name} min={0} max={row.steps.length - 1} step={1} value={shown} aria-valuetext={text} aria-label={props.label === "" ? `${row.title}: ${row.hint}` : `${row.title}, ${props.label}`}
         onInput={(e) => setAt(e.currentTarget.valueAsNumber)}
         onChange={(e) => props.onSet(row.write(row.steps[e.currentTarget.valueAsNumber]!))} />
       <output>{text}</output>
@@ -91,6 +130,7 @@ export function Give(props: { status: Status }) {
   const [can, setCan] = useState({ undo: false, redo: false });
   const [newHours, setNewHours] = useState("");
   const [program, setProgram] = useState("");
+  const [project, setProject] = useState("");
   const { busy, error, run } = useCall();
   const keep = (list: Setting[]) => setSettings(Object.fromEntries(list.map((s) => [s.key, s])));
   const took = (c: ConfigChange) => {
@@ -103,6 +143,7 @@ export function Give(props: { status: Status }) {
   const back = (what: "undo" | "redo") => void run(async () => took(await call<ConfigChange>("POST", `config/${what}`)));
   const value = (key: string) => settings[key]?.value ?? "";
   const hours = value("work.hours") === "" ? [] : value("work.hours").split(",");
+  const mine = value("work.mine") === "" ? [] : value("work.mine").split(",");
   const programs = value("pause.programs") === "" ? [] : value("pause.programs").split(",");
   const memory = props.status.meters.memoryTotalBytes || 256 * 1024 * MiB;
   const snoozed = owner.reasons.find((r) => r.cause === "snooze");
@@ -141,7 +182,33 @@ export function Give(props: { status: Status }) {
                 <Slider row={row} name={`work.${row.key}`} label="while I do not" value={value(`work.${row.key}`)} onSet={(v) => void set({ [`work.${row.key}`]: v })} />
               </fieldset>
             ))}
+            {single(props.status).map((row) => (
+              <fieldset key={row.key} class="cap">
+                <legend>{row.title} <span class="quiet">{row.hint}</span></legend>
+                <Slider row={row} name={row.key} label="" value={value(row.key)} onSet={(v) => void set({ [row.key]: v })} />
+              </fieldset>
+            ))}
           </div>
+          <fieldset>
+            <legend>Whose tasks come first</legend>
+            <div class="row wrap">
+              {priorities.map((p) => (
+                <label key={p.value} class={`chip ${value("work.priority") === p.value ? "on" : ""}`}>
+                  <input type="radio" name="priority" value={p.value} checked={value("work.priority") === p.value} onChange={() => void set({ "work.priority": p.value })} /> {p.title}
+                </label>
+              ))}
+              {mine.map((id) => (
+                <span key={id} class="chip on" title={id}>{short(id)} is mine <button type="button" class="link" aria-label={`forget ${id}`} onClick={() => void set({ "work.mine": mine.filter((x) => x !== id).join(",") })}>✕</button></span>
+              ))}
+              <form class="row" onSubmit={(e) => {
+                e.preventDefault();
+                if (project.trim() !== "") void set({ "work.mine": [...mine, project.trim()].join(",") }).then((ok) => ok && setProject(""));
+              }}>
+                <input name="mine" size={18} placeholder="a node of my projects" aria-label="a node whose jobs are my projects" value={project} onInput={(e) => setProject(e.currentTarget.value)} />
+                <button disabled={busy}>Add</button>
+              </form>
+            </div>
+          </fieldset>
           <fieldset>
             <legend>While I use this computer</legend>
             <div class="row wrap">
