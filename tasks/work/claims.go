@@ -101,6 +101,9 @@ func (d *Driver) owe(h *held, heard *wire.Spoken, accepted bool) {
 		d.dueOrder = append(d.dueOrder, h.lease.ID)
 	}
 	d.dues[h.lease.ID] = &due{submitter: h.s.peer, since: time.Now().UnixMilli(), claim: c, heard: heard, accepted: accepted}
+	if len(d.dueOrder) > 4*maxDues { // most have their receipts by now
+		d.dueOrder = slices.DeleteFunc(d.dueOrder, func(l tasks.LeaseID) bool { return d.dues[l] == nil })
+	}
 	for len(d.dues) > maxDues {
 		delete(d.dues, d.dueOrder[0])
 		d.dueOrder = d.dueOrder[1:]
