@@ -45,6 +45,15 @@ setup-test:
 test-wine: ## the Windows sandbox under Wine (needs wine64 and gcc-mingw-w64-x86-64-win32)
 	tasks/sandbox/testdata/wine/run.sh
 
+.PHONY: test-smart test-arm64
+test-smart: ## drives and their health in a guest with emulated ones (needs Debian's QEMU, smartmontools, busybox-static, cpio)
+	bench/disk/testdata/qemu/run.sh
+
+# What every processor must compute alike, byte for byte, and the kernels that only ARM has.
+test-arm64: ## on an emulated ARM processor: its kernels, and that results are those of amd64 (needs qemu-user-static)
+	@command -v qemu-aarch64-static >/dev/null || { echo 'qemu-aarch64-static is missing: apt-get install qemu-user-static'; exit 1; }
+	GOARCH=arm64 $(GO) test -short -timeout 30m -exec qemu-aarch64-static ./bench/... ./storage/dag ./tasks/wire ./tasks/kinds/etl/...
+
 build: ## the program for every platform, in dist/
 	@mkdir -p dist; for p in $(PLATFORMS); do \
 		out=dist/kith-$$(echo $$p | tr / -); case $$p in windows/*) out=$$out.exe;; esac; \
