@@ -5,6 +5,8 @@
 // feature counts 1 + ln n if it occurs n times, on one coordinate and with one sign that its hash chooses (feature hashing,
 // Weinberger et al. 2009), and the whole is scaled to length 1. The empty text has the zero vector.
 //
+// The vectors lie beside the corpus, and other kinds do not hand them on: etl.vector is the last step of a pipeline.
+//
 // Logarithms, and sums of products, differ in their last bits between processors, so results are compared by their numbers.
 package vector
 
@@ -58,7 +60,7 @@ type Kind struct{}
 
 // Describe implements tasks.Kind.
 func (Kind) Describe() tasks.Description {
-	d := etl.Describe("etl.vector", "Write a vector of each record, by which records can be compared", 1, schema)
+	d := etl.Describe("etl.vector", "Write a vector of each record, by which records can be compared; the last step of a pipeline", 1, schema)
 	d.Comparison = tasks.Numeric
 	d.Tolerance = tasks.Tolerance{Cosine: 0.999999, MaxRelative: 1e-4, Floor: 1e-2}
 	return d
