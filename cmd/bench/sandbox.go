@@ -29,8 +29,10 @@ func sandboxed(ctx context.Context, b *bench) ([]row, error) {
 		{"./tasks/sandbox", "Compute", times("30x", "8x"), []figure{
 			{"Compute", "%-overhead", 1, row{What: "cost of the sandbox to a task that computes", Reference: "—", Want: 2, Most: true, Unit: "%"}},
 		}},
-		{"./tasks/sandbox", "Kill/namespaces", times("20x", "3x"), []figure{
+		{"./tasks/sandbox", "Kill", times("20x", "3x"), []figure{
 			{"Kill/namespaces", "ms-worst", 1, row{What: "kill 50 tasks of 500 processes, worst", Reference: "—", Want: 100, Most: true, Unit: "ms"}},
+			{"Kill/plain", "ms-worst", 1, row{What: "the same without namespaces, worst", Reference: "—", Unit: "ms"}},
+			{"Kill/plain_sampled", "ms-worst", 1, row{What: "the same without control groups too, worst", Reference: "—", Unit: "ms"}},
 		}},
 		{"./tasks/sandbox", "Overshoot", times("50x", "10x"), []figure{
 			{"Overshoot", "MB-p50", 1, row{What: "memory past its limit where that is sampled (grade B), p50", Reference: "0 by the kernel (grade A)", Unit: "MB"}},
@@ -39,6 +41,10 @@ func sandboxed(ctx context.Context, b *bench) ([]row, error) {
 		{"./tasks/kinds/wasm", "Instance", times("500x", "50x"), []figure{
 			{"Instance/tiny", "ns/op", 1e-6, row{What: "start of a warm WASM module, smallest", Reference: "the library alone 0.017 ms", Want: 0.1, Most: true, Unit: "ms"}},
 			{"Instance/go", "ns/op", 1e-6, row{What: "start of a warm WASM module of 3.9 MB, from Go", Reference: "the library alone 6 ms for 3.6 MB", Want: 10, Most: true, Unit: "ms"}},
+		}},
+		{"./tasks/kinds/wasm", "Start$", times("20x", "3x"), []figure{
+			{"Start/compiled", "ms-first", 1, row{What: "first task of that module on a machine, compiled then, p50", Reference: "the library alone 84–3,483 ms", Unit: "ms"}},
+			{"Start/prepared", "ms-first", 1, row{What: "first task of it in a new runner later, p50", Reference: "the library alone, from its folder, 43–150 ms", Unit: "ms"}},
 		}},
 	} {
 		c := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", group.bench, "-benchtime", group.time, group.pkg)
