@@ -105,7 +105,7 @@ func (s *submitting) spec(req api.Submit) (tasks.Spec, error) {
 	spec := tasks.Spec{
 		Version: tasks.SpecVersion, Name: req.Name, Sensitivity: req.Sensitivity, PartBytes: req.PartBytes, Limits: req.Limits,
 		Policy: tasks.Policy{
-			K: req.K, N: req.N, Replication: req.Replication, MinGrade: req.MinGrade, DeviceClass: tasks.CPU, NodeLimit: req.Nodes,
+			K: req.K, N: req.N, Replication: req.Replication, MinGrade: req.MinGrade, AimMillis: req.AimMillis, DeviceClass: tasks.CPU, NodeLimit: req.Nodes,
 			MinSandbox: req.MinSandbox, Deadline: req.Deadline, SessionsWant: req.Want, Strict: req.Strict,
 		},
 	}

@@ -56,6 +56,9 @@ type Policy struct {
 	Strict bool `cbor:"strict,omitempty" json:"strict,omitempty"`
 	// MinGrade is the lowest grade band a node may have, in tenths of the scale; 0: any, ungraded ones too.
 	MinGrade int `cbor:"grade,omitempty" json:"minGrade,omitempty"`
+	// AimMillis is what one task should take, about: parts of an input whose size the spec does not name are cut by what
+	// such work took before. 0: the usual.
+	AimMillis int64 `cbor:"aim,omitempty" json:"aimMillis,omitempty"`
 	// Replication says whether every task needs K agreeing results; "" is Fixed.
 	Replication Replication `cbor:"rep,omitempty" json:"replication,omitempty"`
 }
@@ -97,7 +100,7 @@ type Spec struct {
 	Policy      Policy      `cbor:"policy" json:"policy"`
 	Limits      Limits      `cbor:"limits" json:"limits"`
 	Sensitivity Sensitivity `cbor:"sens" json:"sensitivity"`
-	PartBytes   int64       `cbor:"part" json:"partBytes"` // wanted input bytes a task; 0: DefaultPartBytes
+	PartBytes   int64       `cbor:"part" json:"partBytes"` // wanted input bytes a task; 0: as Policy.AimMillis says, else DefaultPartBytes
 	Seed        [32]byte    `cbor:"seed" json:"-"`         // source of every random choice inside the kinds
 	Nonce       Nonce       `cbor:"nonce" json:"-"`
 }

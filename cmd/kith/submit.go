@@ -124,6 +124,7 @@ type submitCmd struct {
 	Sensitivity string        `short:"s" help:"Who may see the input: public, synthetic, approved (sealed for those who compute) or private (nobody else)." placeholder:"WHO"`
 	Name        string        `help:"A name for people."`
 	PartSize    string        `help:"Input of one task, for example 8MiB." placeholder:"SIZE"`
+	TaskAim     time.Duration `help:"What a task should take, about (15s unless given): without --part-size, parts are cut by what such work took before." placeholder:"TIME"`
 	Want        int           `help:"Workers to ask for; 0 chooses." default:"0"`
 	MinGrade    int           `help:"Lowest grade of a node to accept, in tenths of the scale, 1 to 10; 0: any." default:"0"`
 	MinSandbox  int           `help:"Weakest sandbox grade to accept, 1 to 3." default:"0"`
@@ -216,7 +217,7 @@ func (c submitCmd) request() (api.Submit, error) {
 	if req.Limits.MemoryBytes, err = sizeFlag("--memory", c.Memory); err != nil {
 		return req, err
 	}
-	req.Limits.WallMillis = c.TaskTime.Milliseconds()
+	req.Limits.WallMillis, req.AimMillis = c.TaskTime.Milliseconds(), c.TaskAim.Milliseconds()
 	if c.Deadline != "" {
 		if d, err := time.ParseDuration(c.Deadline); err == nil && d > 0 {
 			req.Deadline = time.Now().Add(d).UnixMilli()

@@ -346,7 +346,8 @@ type Submit struct {
 	Replication tasks.Replication  `json:"replication"` // "fixed", "adaptive"; "": fixed
 	MinSandbox  tasks.SandboxGrade `json:"minSandbox"`  // 0: what the kind needs
 	MinGrade    int                `json:"minGrade"`    // in tenths of the scale; 0: any
-	PartBytes   int64              `json:"partBytes"`   // input bytes a task; 0: 4 MiB
+	PartBytes   int64              `json:"partBytes"`   // input bytes a task; 0: as such work took before, or 4 MiB
+	AimMillis   int64              `json:"aimMillis"`   // what a task should take, about, if PartBytes is 0; 0: 15 s
 	Want        int                `json:"want"`        // sessions to ask for; 0: chosen
 	Limits      tasks.Limits       `json:"limits"`      // zero fields: the kind's
 }

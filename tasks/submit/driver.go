@@ -59,6 +59,7 @@ type Driver struct {
 	roomy     []*session                // that could take a lease, while leases are dealt
 	table     deal.Table                // of the job whose turn it is
 	seats     []dealt                   // by key of the table
+	rates     map[[32]byte]rates        // by workKey
 	strange   map[string]int            // leases of workers without a record, by network origin; while the table is laid
 	trust     *trust.Book               // what this node thinks of workers
 	doubted   map[tasks.NodeID]struct{} // whose records changed since they were last logged
@@ -95,7 +96,7 @@ func New(o Options) *Driver {
 		cpu: make(chan struct{}, o.Parallel), net: make(chan struct{}, 16),
 		grantsB: map[tasks.NodeID]*grants{}, publicB: map[tasks.JobID]map[dag.CID]struct{}{},
 		jobs: map[tasks.JobID]*running{}, sessions: map[tasks.NodeID]*session{}, peers: map[tasks.NodeID]*peer{}, owing: map[tasks.NodeID]*owed{},
-		strange: map[string]int{}, trust: trust.NewBook(), doubted: map[tasks.NodeID]struct{}{},
+		strange: map[string]int{}, rates: map[[32]byte]rates{}, trust: trust.NewBook(), doubted: map[tasks.NodeID]struct{}{},
 		tokenSeed: sha256.Sum256(append([]byte("kith/session-token/1"), o.Key.Seed()...)),
 	}
 }
@@ -221,6 +222,9 @@ func (d *Driver) Submit(ctx context.Context, spec tasks.Spec) (tasks.JobID, erro
 	if err := d.complete(&spec); err != nil {
 		return tasks.JobID{}, err
 	}
+	if err := d.size(ctx, &spec); err != nil {
+		return tasks.JobID{}, err
+	}
 	block, err := dag.Marshal(&spec)
 	if err != nil {
 		return tasks.JobID{}, err
@@ -320,6 +324,8 @@ func (d *Driver) complete(s *tasks.Spec) error {
 		return bad("adaptive replication compares newcomers' results: k is %d, want at least 2", p.K)
 	case p.N < p.K || p.N > 16:
 		return bad("n is %d, want k to 16", p.N)
+	case p.AimMillis < 0 || p.AimMillis > longestAim.Milliseconds():
+		return bad("a task should take %d ms, want 0 to %d", p.AimMillis, longestAim.Milliseconds())
 	case p.NodeLimit < 0 || p.NodeLimit != 0 && p.NodeLimit < p.K:
 		return bad("the node limit is %d, fewer than the %d that must agree", p.NodeLimit, p.K)
 	case p.Deadline != 0 && p.Deadline <= time.Now().UnixMilli():

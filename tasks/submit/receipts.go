@@ -110,6 +110,7 @@ func (d *Driver) owes(worker tasks.NodeID) *owed {
 func (d *Driver) receipt(j *running, item *job.Decision, r *job.Settled, now int64) {
 	line := d.line(j, item, r, now)
 	if r.Outcome == tasks.Accepted {
+		d.took(j, item.Task, r.WallMillis)
 		line.CPUMillis = d.believed(&j.plan[item.Task.Stage], r)
 	}
 	s := d.sessions[r.Worker]

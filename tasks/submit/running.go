@@ -42,6 +42,8 @@ type running struct {
 	trouble    *tasks.Reason // what this node itself lacks at present
 	finished   int64         // when it ended, 0 if that was before the last start
 
+	partBytes int64 // of the input, on average; 0: there is none, or that is not known
+
 	adapt adapt // of an adaptive job
 }
 
@@ -101,6 +103,11 @@ func (d *Driver) split(j *running) {
 	d.aside(j, func(ctx context.Context) func() {
 		parts, err := d.o.Executor.Split(ctx, spec)
 		var stages []tasks.Stage
+		var each int64
+		if in := spec.Spec.Input; err == nil && in.Defined() && len(parts) > 0 {
+			total, _ := inputBytes(ctx, d.o.Blobs, in) // it was just read
+			each = total / int64(len(parts))
+		}
 		if err == nil && len(parts) == 0 {
 			err = tasks.Because(tasks.TaskFailed, "the input has nothing to work on")
 		}
@@ -112,6 +119,7 @@ func (d *Driver) split(j *running) {
 				d.end(j, reasonOf(err, tasks.TaskFailed))
 				return
 			}
+			j.partBytes = each
 			d.planned(j, stages, parts)
 		}
 	})
