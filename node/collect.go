@@ -71,7 +71,9 @@ func (n *Node) collectWith(ctx context.Context, o gc.Options, keepDays int) (gc.
 			before = m
 		}
 	}
-	before = min(before, l.submits.oldestImport())
+	if before = min(before, l.submits.oldestImport()); n.idle {
+		before = 0 // nothing can be under way
+	}
 	o.Before, o.Dir = before, filepath.Join(n.o.Home, scratchDir)
 	r, err := gc.Run(ctx, l.stores.blobs, n.pins(ctx, l, keepDays), o)
 	if err != nil || o.DryRun {

@@ -62,6 +62,7 @@ type Node struct {
 	vram     atomic.Int64 // bytes that this computer has
 	cards    func(ctx context.Context, exe string, args []string) ([]gpu.Card, error)
 	closing  closing
+	idle     bool // opened by FreeOffline: no part runs
 
 	live atomic.Pointer[live] // nil until everything is open
 }

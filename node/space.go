@@ -201,12 +201,12 @@ func SpaceOf(home string, c config.Config) api.SpaceReport {
 		quota.Blocks: int64(c.Storage.Blocks), quota.Results: int64(c.Storage.Results), quota.Logs: int64(c.Storage.Logs), quota.Models: int64(c.Storage.Models), quota.Scratch: int64(c.Work.Scratch),
 	}
 	words := map[quota.Kind]string{
-		quota.Scratch: "nothing: it is wiped at every start",
+		quota.Scratch: "nothing while a node runs: it is wiped at every start",
 		quota.Models:  "nothing by itself: delete a model's folder in models while no task uses it",
 		quota.Other:   "nothing: settings, keys and lists",
 		quota.Logs:    "log files of earlier days; what the node must not forget stays",
-		quota.Blocks:  "start the node to see what no job needs any more",
-		quota.Results: "start the node to see them",
+		quota.Blocks:  "what no job needs any more: a running node tells how much",
+		quota.Results: "the results of finished jobs: a running node lists them",
 	}
 	for _, k := range quota.Kinds() {
 		s := api.KindSpace{Kind: k, Bytes: have[k], Quota: most[k], Goes: words[k]}

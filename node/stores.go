@@ -27,7 +27,11 @@ func (n *Node) openStores() (*stores, error) {
 	s := &stores{}
 	var err error
 	dir := filepath.Join(n.o.Home, blocksDir)
-	if s.badger, err = badgerstore.Open(dir, badgerstore.Options{Disk: n.drives.Device(dir), Logger: n.log}); err != nil {
+	o := badgerstore.Options{Disk: n.drives.Device(dir), Logger: n.log}
+	if n.idle {
+		o.Reserve = idleReserve
+	}
+	if s.badger, err = badgerstore.Open(dir, o); err != nil {
 		return nil, damage("the block store", dir, err)
 	}
 	n.closing.add("block store", s.badger.Close)
@@ -63,7 +67,7 @@ func damage(what, path string, err error) error {
 	case errors.Is(err, syscall.ENOTDIR):
 		return fmt.Errorf("%s cannot be in %s: %w; a file stands where a folder belongs: move it away", what, path, err)
 	case errors.Is(err, storage.ErrFull):
-		return fmt.Errorf("%s in %s cannot be opened: %w; free some space", what, path, err)
+		return fmt.Errorf("%s in %s cannot be opened: %w; free some space: kith space shows what could go", what, path, err)
 	default:
 		return fmt.Errorf("open %s in %s: %w", what, path, err)
 	}

@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
+	"log/slog"
 	"time"
 
 	"kith/node"
@@ -37,7 +37,10 @@ func (c spaceCmd) Run(a *app) error {
 		}
 	}
 	cl, err := a.client()
-	if errors.Is(err, client.ErrNotRunning) && !c.Free && c.Override == "" {
+	if errors.Is(err, client.ErrNotRunning) && c.Override == "" {
+		if c.Free {
+			return c.freeOffline(a, kinds)
+		}
 		return a.offlineSpace()
 	}
 	if err != nil {
@@ -51,18 +54,32 @@ func (c spaceCmd) Run(a *app) error {
 		if err != nil {
 			return err
 		}
-		return a.show(f, func(w io.Writer) {
-			for _, k := range f.Kinds {
-				fmt.Fprintf(w, "%s: %d things of %s are gone\n", k.Kind, k.Things, bytesText(k.Bytes))
-			}
-			fmt.Fprintf(w, "the data folder has %s now, it had %s\n", bytesText(f.After), bytesText(f.Before))
-		})
+		return a.show(f, func(w io.Writer) { freed(w, f) })
 	}
 	r, err := cl.Space(a.ctx)
 	if err != nil {
 		return err
 	}
 	return a.show(r, func(w io.Writer) { a.spaceText(w, r) })
+}
+
+// freeOffline frees space without a node, which may not start any more when the disk is full. What went before an error is
+// shown too.
+func (c spaceCmd) freeOffline(a *app, kinds []quota.Kind) error {
+	f, err := node.FreeOffline(a.ctx, a.cli.Home, kinds, slog.New(slog.DiscardHandler))
+	if err != nil && len(f.Kinds) == 0 {
+		return err
+	}
+	return errors.Join(a.show(f, func(w io.Writer) { freed(w, f) }), err)
+}
+
+func freed(w io.Writer, f api.Freed) {
+	for _, k := range f.Kinds {
+		fmt.Fprintf(w, "%s: %d things of %s are gone\n", k.Kind, k.Things, bytesText(k.Bytes))
+	}
+	if f.After > 0 {
+		fmt.Fprintf(w, "the data folder has %s now, it had %s\n", bytesText(f.After), bytesText(f.Before))
+	}
 }
 
 func (c spaceCmd) override(a *app, cl *client.Client) error {
@@ -119,9 +136,9 @@ func (a *app) spaceText(w io.Writer, r api.SpaceReport) {
 		rows = append(rows, []string{string(k.Kind), bytesText(k.Bytes), most, free, k.Goes})
 	}
 	table(w, rows)
-	if r.Running {
-		a.note("\n%s", strings.TrimSpace("kith space --free deletes what would go of blocks and logs; results only with --kind results"))
-	} else {
-		a.note("\nno node runs: start it to free space")
+	words := "kith space --free deletes what would go of blocks and logs; results only with --kind results"
+	if !r.Running {
+		words += ". No node runs: it also wipes the scratch folder"
 	}
+	a.note("\n%s", words)
 }

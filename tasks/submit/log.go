@@ -134,25 +134,7 @@ func (d *Driver) recall(j *running, ev *job.Verdicts, at int64) {
 // recover rebuilds all jobs from the newest snapshot and the log after it, re-opens what the store has lost, and asks
 // for everything that was under way.
 func (d *Driver) recover(ctx context.Context) error {
-	from := uint64(0)
-	seq, r, err := d.o.Log.Snapshot()
-	switch {
-	case err == nil:
-		err = d.readSnapshot(r)
-		if closeErr := r.Close(); err == nil {
-			err = closeErr
-		}
-		if err != nil {
-			return fmt.Errorf("snapshot: %w", err)
-		}
-		from = seq + 1
-	case !errors.Is(err, storage.ErrNotFound):
-		return err
-	}
-	if err := d.o.Log.Replay(from, func(seq uint64, rec []byte) error {
-		d.lastSeq = seq
-		return d.replay(rec)
-	}); err != nil {
+	if err := d.read(); err != nil {
 		return err
 	}
 	now := time.Now().UnixMilli()
@@ -180,6 +162,52 @@ func (d *Driver) recover(ctx context.Context) error {
 		d.act(j, func(a *job.Actions) { j.state.Resume(now, a) }, now)
 	}
 	return nil
+}
+
+// Recall answers questions about the jobs in the log (Jobs, Pins) until ctx ends and does nothing else: it writes nothing and
+// speaks with nobody. It stands in for Serve where only the log matters, and like that may be called once.
+func (d *Driver) Recall(ctx context.Context) error {
+	d.ctx = ctx
+	defer close(d.stopped)
+	if err := d.read(); err != nil {
+		return fmt.Errorf("recall jobs: %w", err)
+	}
+	for _, j := range sortedJobs(d.jobs) {
+		d.adopt(j)
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-d.box.Wake:
+		}
+		for _, f := range d.box.Take() {
+			f()
+		}
+	}
+}
+
+// read folds the newest snapshot and the log after it.
+func (d *Driver) read() error {
+	from := uint64(0)
+	seq, r, err := d.o.Log.Snapshot()
+	switch {
+	case err == nil:
+		err = d.readSnapshot(r)
+		if closeErr := r.Close(); err == nil {
+			err = closeErr
+		}
+		if err != nil {
+			return fmt.Errorf("snapshot: %w", err)
+		}
+		from = seq + 1
+	case !errors.Is(err, storage.ErrNotFound):
+		return err
+	}
+	return d.o.Log.Replay(from, func(seq uint64, rec []byte) error {
+		d.lastSeq = seq
+		return d.replay(rec)
+	})
 }
 
 // reopen looks for outputs that were accepted but whose blocks did not survive, and opens their tasks again. It

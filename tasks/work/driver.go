@@ -134,6 +134,26 @@ func (d *Driver) Serve(ctx context.Context) error {
 	}
 }
 
+// Recall answers what the log says of promises (Pins) until ctx ends and does nothing else: it writes nothing and speaks with
+// nobody. It stands in for Serve where only the log matters, and like that may be called once.
+func (d *Driver) Recall(ctx context.Context) error {
+	d.ctx = ctx
+	defer close(d.stopped)
+	if err := d.recover(); err != nil {
+		return fmt.Errorf("recall promises: %w", err)
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-d.box.Wake:
+		}
+		for _, f := range d.box.Take() {
+			f()
+		}
+	}
+}
+
 // ask runs f in the loop and returns what it returns. When ctx ends first, f may still run.
 func ask[T any](ctx context.Context, d *Driver, f func() T) (T, error) {
 	answer := make(chan T, 1)
