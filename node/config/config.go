@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"kith/bench"
@@ -255,20 +256,25 @@ func between(small string, a any, large string, b any) error {
 
 // form is a rule for texts that neither a range nor a list of choices can say.
 type form struct {
-	pattern *regexp.Regexp
+	pattern func() *regexp.Regexp // nil: anything
 	words   string
 }
 
+// pattern is compiled when it is first asked for: most processes of this program, runners above all, never ask.
+func pattern(expr string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expr) })
+}
+
 var forms = map[string]form{
-	"network":   {regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,31}$`), "1 to 32 of a-z, 0-9 and -"},
-	"region":    {regexp.MustCompile(`^[A-Z]{2}(-[A-Z0-9]{1,8})?$`), "an ISO country code like DE, or with a part like US-CA"},
-	"hours":     {regexp.MustCompile(`^[A-Za-z0-9+: -]{1,80}$`), hours.Words},
-	"program":   {regexp.MustCompile(`^[^/\\\x00-\x1f,]{1,128}$`), "the name of a program without its folder, like vlc"},
-	"node":      {regexp.MustCompile(`^[a-z2-7]{52}$`), "the name of a node, 52 letters; kith id prints it"},
-	"kind":      {regexp.MustCompile(`^[a-z0-9]+(\.[a-z0-9-]+)*(\.?\*)?$`), "the name of a kind like etl.dedup, or etl.*"},
-	"weights":   {regexp.MustCompile(`^ *[0-9]{1,4}(\.[0-9]{1,3})?( *, *[0-9]{1,4}(\.[0-9]{1,3})?){5} *$`), "six numbers joined by commas, not all 0: GPU, processor, memory, drives, network, uptime"},
-	"weight":    {regexp.MustCompile(`^([a-z0-9]+(\.[a-z0-9-]+)*(\.?\*)?|[a-z2-7]{52})=[1-9][0-9]{0,2}$`), "a kind, a family like etl.* or the id of a node, then = and 1 to 999"},
-	"multiaddr": {regexp.MustCompile(`^/[a-z0-9]+/\S+/p2p/[1-9A-HJ-NP-Za-km-z]{20,}$`), "a multiaddr that ends in /p2p/ID; kith id prints it"},
+	"network":   {pattern(`^[a-z0-9][a-z0-9-]{0,31}$`), "1 to 32 of a-z, 0-9 and -"},
+	"region":    {pattern(`^[A-Z]{2}(-[A-Z0-9]{1,8})?$`), "an ISO country code like DE, or with a part like US-CA"},
+	"hours":     {pattern(`^[A-Za-z0-9+: -]{1,80}$`), hours.Words},
+	"program":   {pattern(`^[^/\\\x00-\x1f,]{1,128}$`), "the name of a program without its folder, like vlc"},
+	"node":      {pattern(`^[a-z2-7]{52}$`), "the name of a node, 52 letters; kith id prints it"},
+	"kind":      {pattern(`^[a-z0-9]+(\.[a-z0-9-]+)*(\.?\*)?$`), "the name of a kind like etl.dedup, or etl.*"},
+	"weights":   {pattern(`^ *[0-9]{1,4}(\.[0-9]{1,3})?( *, *[0-9]{1,4}(\.[0-9]{1,3})?){5} *$`), "six numbers joined by commas, not all 0: GPU, processor, memory, drives, network, uptime"},
+	"weight":    {pattern(`^([a-z0-9]+(\.[a-z0-9-]+)*(\.?\*)?|[a-z2-7]{52})=[1-9][0-9]{0,2}$`), "a kind, a family like etl.* or the id of a node, then = and 1 to 999"},
+	"multiaddr": {pattern(`^/[a-z0-9]+/\S+/p2p/[1-9A-HJ-NP-Za-km-z]{20,}$`), "a multiaddr that ends in /p2p/ID; kith id prints it"},
 }
 
 // check validates one value that is set.
@@ -328,7 +334,7 @@ func (f field) checkText(s string) error {
 	if len(s) > maxText || strings.ContainsAny(s, "\x00\r\n") {
 		return &Error{f.Key, s, "is not allowed", fmt.Sprintf("allowed: one line of at most %d bytes", maxText)}
 	}
-	if f.form.pattern != nil && !f.form.pattern.MatchString(s) {
+	if f.form.pattern != nil && !f.form.pattern().MatchString(s) {
 		return &Error{f.Key, s, "is not allowed", "allowed: " + f.form.words}
 	}
 	return nil

@@ -313,3 +313,12 @@ func FuzzParseSize(f *testing.F) {
 		}
 	})
 }
+
+// TestForms: every pattern can be compiled, which none is before it is asked for.
+func TestForms(t *testing.T) {
+	for name, f := range forms {
+		if f.pattern().MatchString("") || f.words == "" {
+			t.Errorf("%s: takes nothing, or has no words", name)
+		}
+	}
+}
