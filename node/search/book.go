@@ -19,6 +19,7 @@ const maxMet = 4096
 // concurrent use.
 type Book struct {
 	network string
+	room    int // records
 	mu      sync.Mutex
 	met     map[tasks.NodeID]entry
 }
@@ -29,7 +30,9 @@ type entry struct {
 }
 
 // NewBook returns an empty book.
-func NewBook(network string) *Book { return &Book{network: network, met: map[tasks.NodeID]entry{}} }
+func NewBook(network string) *Book {
+	return &Book{network: network, room: maxMet, met: map[tasks.NodeID]entry{}}
+}
 
 // Learn keeps a record, unless a newer one of that node is there. What a stranger says of a third must not come here: only
 // what a node has said of itself. When the book is full, a record that has expired makes room, or any.
@@ -45,7 +48,7 @@ func (b *Book) Learn(record []byte) error {
 	if there && wire.Newer(&old.cap, &c) {
 		return nil
 	}
-	if !there && len(b.met) >= maxMet {
+	if !there && len(b.met) >= b.room {
 		b.makeRoomLocked(now)
 	}
 	b.met[c.Node] = entry{c, record}
@@ -59,7 +62,7 @@ func (b *Book) makeRoomLocked(now int64) {
 		}
 	}
 	for id := range b.met {
-		if len(b.met) < maxMet {
+		if len(b.met) < b.room {
 			break
 		}
 		delete(b.met, id)

@@ -1,0 +1,5 @@
+//go:build race
+
+package fabric
+
+func init() { underRace = true }
