@@ -177,6 +177,9 @@ func idle(ctx context.Context, b *bench) ([]row, error) {
 	if b.fast {
 		watch = 15 * time.Second
 	}
+	if err := cold(b.kith); err != nil {
+		return nil, err
+	}
 	f, n, err := b.network(ctx, "idle", 20)
 	if err != nil {
 		return nil, err
@@ -210,7 +213,7 @@ func idle(ctx context.Context, b *bench) ([]row, error) {
 		return nil, err
 	}
 	traffic := float64(to.Meters.InTotal+to.Meters.OutTotal-from.Meters.InTotal-from.Meters.OutTotal) / seconds
-	note := fmt.Sprintf("%d peers, %.0f s", to.Peers, seconds)
+	note := fmt.Sprintf("%d peers, %.0f s, program read anew", to.Peers, seconds)
 	return []row{
 		{What: "idle node: memory", Reference: "bare stack 35 MB; the leading IPFS node without peers 70 MB", Want: 70, Most: true, Got: float64(after.RSS) / 1e6, Unit: "MB", Note: note},
 		{What: "idle node: processor", Reference: "bare stack 1.4 %", Want: 1, Most: true, Got: 100 * (after.CPU - before.CPU).Seconds() / seconds, Unit: "% of a core"},
