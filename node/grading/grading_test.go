@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -57,8 +58,13 @@ func TestMeasureOnePart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(p.Of(bench.CPU)) != 1 || len(p.Of(bench.Thermal)) != 1 || len(p.Of(bench.Memory)) != 0 || len(p.Kernels) != 64 || p.Hardware == "" {
-		t.Errorf("got %+v", p)
+	if len(p.Of(bench.CPU)) != 1 || len(p.Of(bench.Thermal)) != 1 || len(p.Of(bench.Memory)) != 0 || p.Hardware == "" {
+		t.Fatalf("got %+v", p)
+	}
+	// A machine so busy that the time for the part was over says so and has no class.
+	late := slices.ContainsFunc(p.Of(bench.CPU)[0].Measurements, func(m bench.Measurement) bool { return strings.Contains(m.Ungraded, "were over") })
+	if len(p.Kernels) != 64 && !(late && p.Kernels == "") {
+		t.Errorf("kernels %q of %+v", p.Kernels, p)
 	}
 	if len(steps) != 3 || steps[0].Done || steps[2].Part != bench.Thermal || steps[2].Share != 1 {
 		t.Errorf("progress %+v", steps)

@@ -21,7 +21,7 @@ import (
 // Limits are generous limits for one test.
 func Limits() tasks.Limits {
 	return tasks.Limits{
-		WallMillis: 20_000, CPUMillis: 20_000, MemoryBytes: 256 << 20, ScratchBytes: 64 << 20,
+		WallMillis: 60_000, CPUMillis: 60_000, MemoryBytes: 256 << 20, ScratchBytes: 64 << 20,
 		OutputBytes: 32 << 20, LogBytes: 4 << 10, Processes: 256,
 	}
 }
