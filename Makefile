@@ -92,7 +92,7 @@ fleet: bin/kith ## every scenario in full, and the kills at every record: bin/fl
 FUZZTIME ?= 20s
 fuzz: ## every fuzz target of the source for FUZZTIME
 	@git grep -oE '^func Fuzz[A-Za-z0-9_]*' -- '*_test.go' | sed -E 's|^(.*)/[^/]*:func (.*)$$|./\1 \2|' | sort | while read -r p f; do \
-		echo "$$p $$f"; out=$$($(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) "$$p" 2>&1) || { echo "$$out"; exit 1; }; \
+		echo "$$p $$f"; out=$$($(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) "$$p" 2>&1 </dev/null) || { echo "$$out"; exit 1; }; \
 		case $$out in *'no fuzz tests'*) echo "$$out"; echo 'it does not exist on this system'; exit 1;; esac; done
 
 ui: ## rebuild the page from ui/web (needs npm)

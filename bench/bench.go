@@ -268,7 +268,7 @@ type Profile struct {
 }
 
 // ProfileVersion changes whenever figures of one version must not be compared with those of another.
-const ProfileVersion = 1
+const ProfileVersion = 2
 
 // Of returns the devices of one part.
 func (p *Profile) Of(part Part) []Device {

@@ -67,7 +67,7 @@ type budget struct {
 
 var budgets = map[bench.Mode]map[bench.Part]budget{
 	bench.Quick: {
-		bench.CPU: {150 * time.Millisecond, 3 * time.Second}, bench.Memory: {40 * time.Millisecond, 3 * time.Second}, bench.GPU: {200 * time.Millisecond, 3 * time.Second},
+		bench.CPU: {150 * time.Millisecond, 3 * time.Second}, bench.Memory: {40 * time.Millisecond, 4 * time.Second}, bench.GPU: {200 * time.Millisecond, 3 * time.Second},
 		bench.Drive: {0, 3500 * time.Millisecond}, bench.Network: {200 * time.Millisecond, 1500 * time.Millisecond},
 	},
 	bench.Full: {

@@ -164,8 +164,8 @@ func TestKeepAndCompare(t *testing.T) {
 
 func TestDamagedProfileIsMeasuredAnew(t *testing.T) {
 	for name, data := range map[string]string{
-		"no JSON": "{", "another version": `{"version": 99}`, "a negative speed": `{"version": 1, "devices": [{"part": "cpu", "measurements": [{"name": "x", "value": -5}]}]}`,
-		"a value without a grade": `{"version": 1, "devices": [{"part": "cpu", "measurements": [{"name": "x", "value": 5, "ungraded": "why"}]}]}`,
+		"no JSON": "{", "another version": `{"version": 99}`, "a negative speed": `{"version": 2, "devices": [{"part": "cpu", "measurements": [{"name": "x", "value": -5}]}]}`,
+		"a value without a grade": `{"version": 2, "devices": [{"part": "cpu", "measurements": [{"name": "x", "value": 5, "ungraded": "why"}]}]}`,
 	} {
 		home := t.TempDir()
 		if err := os.MkdirAll(filepath.Join(home, folder), 0o700); err != nil {
