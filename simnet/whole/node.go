@@ -52,8 +52,8 @@ type node struct {
 
 	driver  atomic.Pointer[submit.Driver]
 	works   *work.Driver
-	logs    []*memLog
-	log     *memLog // of the submitting side; outlives a kill
+	logs    []*memstore.Log
+	log     *memstore.Log // of the submitting side; outlives a kill
 	cancel  context.CancelFunc
 	ends    context.CancelFunc // of the submitting side alone
 	done    sync.WaitGroup
@@ -64,6 +64,15 @@ type node struct {
 	book    *search.Book
 	finder  *search.Finder
 	invited atomic.Bool // was handed an offer that gossip did not bring
+}
+
+// syncTime is what a group commit takes.
+const syncTime = 5 * time.Millisecond
+
+func (n *node) newLog() *memstore.Log {
+	l := memstore.NewLog(syncTime)
+	n.logs = append(n.logs, l)
+	return l
 }
 
 func (n *node) submitter() *submit.Driver { return n.driver.Load() }
@@ -162,7 +171,7 @@ func (n *node) startDrivers() error {
 	if n.log == nil {
 		n.log = n.newLog()
 	} else {
-		n.log = n.log.crash()
+		n.log = n.log.Cut()
 		n.logs = append(n.logs, n.log)
 	}
 	d := submit.New(submit.Options{
@@ -302,7 +311,7 @@ func (n *node) stopParts() error {
 		errs = append(errs, closePart(c))
 	}
 	for _, l := range n.logs {
-		l.close()
+		errs = append(errs, l.Close())
 	}
 	return errors.Join(errs...)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"errors"
+	"io"
 	"net/netip"
 	"slices"
 	"strings"
@@ -274,7 +275,9 @@ func TestReputationFromTheFuture(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	log.snap, log.snapSeq = b, 1
+	if err := log.WriteSnapshot(1, func(w io.Writer) error { _, err := w.Write(b); return err }); err != nil {
+		t.Fatal(err)
+	}
 	w := newWorld(t, nil)
 	d := submit.New(submit.Options{Network: network, Key: ed25519.NewKeyFromSeed(make([]byte, 32)), Kinds: w.kinds, Blobs: memstore.NewBlobs(), Log: log})
 	if err := d.Serve(t.Context()); err == nil || !strings.Contains(err.Error(), "version 2, this program knows 1") {
@@ -289,8 +292,7 @@ func TestReputationFromTheFuture(t *testing.T) {
 			t.Fatal(err)
 		}
 		log := newMemLog(t)
-		log.recs = [][]byte{slices.Concat(make([]byte, 40), b)}
-		log.synced = 1
+		log.Append(slices.Concat(make([]byte, 40), b), true, nil)
 		w := newWorld(t, nil)
 		s := w.startSubmitter(log, newMemLog(t), memstore.NewBlobs())
 		time.Sleep(60 * 24 * time.Hour)
@@ -311,7 +313,7 @@ func TestSealedInputsNeedAGoodRecord(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		log.recs, log.synced = [][]byte{slices.Concat(make([]byte, 40), b)}, 1
+		log.Append(slices.Concat(make([]byte, 40), b), true, nil)
 		w.startSubmitter(log, newMemLog(t), memstore.NewBlobs())
 		spec := noop(4)
 		spec.Sensitivity = tasks.Approved

@@ -162,9 +162,7 @@ func outcome(t *testing.T, corpus map[string][]byte, machine func(*donor), side 
 		}
 		w.submitter.noneMergedTwice(t)
 		for _, l := range victims {
-			l.mu.Lock()
-			records = max(records, len(l.recs))
-			l.mu.Unlock()
+			records = max(records, l.Len())
 		}
 	})
 	return result, records

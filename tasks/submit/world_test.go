@@ -6,7 +6,6 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -33,30 +32,22 @@ import (
 
 const network = "test"
 
-// memLog is a log in memory that forgets what was not durable when it is cut.
+// memLog is a log in memory that dies at a fault.
 type memLog struct {
+	*memstore.Log
 	mu       sync.Mutex
-	recs     [][]byte
-	synced   int
-	snap     []byte
-	snapSeq  uint64
-	calls    chan func()
-	lossy    bool // dropped appends after a crash
+	lossy    bool // it has died
 	failWith error
 	fault    fault       // at which it dies
 	hit      func() bool // called then; whether it dies in earnest
 	count    int         // appends so far
 }
 
-func newMemLog(t testing.TB) *memLog {
-	l := &memLog{calls: make(chan func(), 1<<16)}
-	go func() {
-		for f := range l.calls {
-			f()
-		}
-	}()
-	t.Cleanup(func() { close(l.calls) })
-	return l
+func newMemLog(t testing.TB) *memLog { return wrapLog(t, memstore.NewLog(0)) }
+
+func wrapLog(t testing.TB, inner *memstore.Log) *memLog {
+	t.Cleanup(func() { _ = inner.Close() })
+	return &memLog{Log: inner}
 }
 
 func (l *memLog) Append(rec []byte, durable bool, done func(uint64, error)) {
@@ -67,72 +58,26 @@ func (l *memLog) Append(rec []byte, durable bool, done func(uint64, error)) {
 	}
 	if l.count++; l.fault.at == l.count && l.hit() {
 		if l.fault.kept {
-			l.recs = append(l.recs, bytes.Clone(rec))
-			l.synced = len(l.recs)
+			l.Log.Append(rec, true, nil)
 		}
 		l.lossy = true
 		return
 	}
 	if err := l.failWith; err != nil && durable {
 		if done != nil {
-			l.calls <- func() { done(0, err) }
+			go done(0, err)
 		}
 		return
 	}
-	l.recs = append(l.recs, bytes.Clone(rec))
-	seq := uint64(len(l.recs))
-	if durable {
-		l.synced = len(l.recs)
-	}
-	if done != nil {
-		l.calls <- func() { done(seq, nil) }
-	}
-}
-
-func (l *memLog) Replay(from uint64, fn func(uint64, []byte) error) error {
-	l.mu.Lock()
-	recs := l.recs
-	l.mu.Unlock()
-	for i := range recs {
-		if seq := uint64(i + 1); seq >= from {
-			if err := fn(seq, recs[i]); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-func (l *memLog) WriteSnapshot(seq uint64, write func(io.Writer) error) error {
-	var b bytes.Buffer
-	if err := write(&b); err != nil {
-		return err
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.snap, l.snapSeq = b.Bytes(), seq
-	return nil
-}
-
-func (l *memLog) Snapshot() (uint64, io.ReadCloser, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.snap == nil {
-		return 0, nil, storage.ErrNotFound
-	}
-	return l.snapSeq, io.NopCloser(bytes.NewReader(l.snap)), nil
+	l.Log.Append(rec, durable, done)
 }
 
 // crash returns what a power cut leaves of the log, and stops the old one.
 func (l *memLog) crash(t testing.TB) *memLog {
-	n := newMemLog(t)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.lossy = true
-	n.recs = append(n.recs, l.recs[:l.synced]...)
-	n.synced = l.synced
-	n.snap, n.snapSeq = l.snap, l.snapSeq
-	return n
+	return wrapLog(t, l.Cut())
 }
 
 // stream is one end of a pipe that says who is at the other.
