@@ -30,6 +30,15 @@ func TestMeasure(t *testing.T) {
 	}
 }
 
+func TestOneThread(t *testing.T) {
+	d := bench.Device{Measurements: Measure(t.Context(), Options{Threads: 1, Time: 8 * time.Millisecond})}
+	for _, name := range []string{bench.FP64Single, bench.FP64Multi, bench.Integer} {
+		if m, ok := d.Get(name); !ok || !m.Graded() || m.Value <= 0 {
+			t.Errorf("%s: %+v", name, m)
+		}
+	}
+}
+
 func TestMoreThreadsThanProcessors(t *testing.T) {
 	f := figure{name: bench.Integer, unit: bench.OPS, threads: 128, work: integers}
 	f.round(t.Context(), 30*time.Millisecond)

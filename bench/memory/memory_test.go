@@ -61,14 +61,16 @@ func TestRingIsOneRing(t *testing.T) {
 }
 
 func TestMeasure(t *testing.T) {
-	got := Measure(t.Context(), Read(), Options{Threads: 3, Time: time.Millisecond, Cache: 1 << 20, Most: leastMemory})
-	for _, s := range bench.Scales() {
-		if s.Part != bench.Memory {
-			continue
-		}
-		d := bench.Device{Measurements: got}
-		if m, ok := d.Get(s.Name); !ok || !m.Graded() || m.Value <= 0 {
-			t.Errorf("%s: %+v", s.Name, m)
+	for _, threads := range []int{1, 3, 128} {
+		got := Measure(t.Context(), Read(), Options{Threads: threads, Time: time.Millisecond, Cache: 1 << 20, Most: leastMemory})
+		for _, s := range bench.Scales() {
+			if s.Part != bench.Memory {
+				continue
+			}
+			d := bench.Device{Measurements: got}
+			if m, ok := d.Get(s.Name); !ok || !m.Graded() || m.Value <= 0 {
+				t.Errorf("%d threads: %s: %+v", threads, s.Name, m)
+			}
 		}
 	}
 }
