@@ -54,19 +54,39 @@ type Host struct {
 }
 
 // New opens a host. It listens at once, so that Addrs is complete when it returns.
-func New(c Config) (*Host, error) {
+func New(c Config) (*Host, error) { return newHost(c, choosePort) }
+
+// openTries is how often a host is opened: another program may take a port between its choice and its use.
+const openTries = 3
+
+// errListen: a chosen port cannot be listened on.
+var errListen = errors.New("listen")
+
+func newHost(c Config, choose func(Config) (int, error)) (*Host, error) {
 	if err := c.complete(); err != nil {
 		return nil, err
 	}
+	for try := 1; ; try++ {
+		port := 0
+		if c.Listen != ListenNone {
+			var err error
+			if port, err = choose(c); err != nil {
+				return nil, err
+			}
+		}
+		h, err := open(c, port)
+		if err == nil || try == openTries || !errors.Is(err, errListen) {
+			return h, err
+		}
+		c.Logger.Info("a chosen port was taken meanwhile", "port", port, "err", err)
+	}
+}
+
+// open opens a host that listens on a port.
+func open(c Config, port int) (*Host, error) {
 	key, err := lp.PrivKey(c.Key)
 	if err != nil {
 		return nil, err
-	}
-	port := 0
-	if c.Listen != ListenNone {
-		if port, err = choosePort(c); err != nil {
-			return nil, err
-		}
 	}
 	rm, err := resourceManager(c)
 	if err != nil {
@@ -115,7 +135,7 @@ func New(c Config) (*Host, error) {
 	must, may := listenAddrs(c, port)
 	for _, a := range must {
 		if err := raw.Network().Listen(a); err != nil {
-			return nil, errors.Join(fmt.Errorf("listen on %s: %w", a, err), raw.Close())
+			return nil, errors.Join(fmt.Errorf("%w on %s: %w", errListen, a, err), raw.Close())
 		}
 	}
 	for _, a := range may {
