@@ -31,7 +31,7 @@ export function Grade(props: { status: Status }) {
       ))}
       <div class="row">
         <span class="grow quiet">{grade.at > 0 ? `Measured ${new Date(grade.at).toLocaleString()}.` : "Not measured yet. It happens by itself once nobody needs this computer for a while."}</span>
-        <label class="quiet"><input type="checkbox" checked={full} disabled={running} onChange={(e) => setFull(e.currentTarget.checked)} /> thoroughly (90 s)</label>
+        <label class="inline quiet"><input type="checkbox" checked={full} disabled={running} onChange={(e) => setFull(e.currentTarget.checked)} /> thoroughly (90 s)</label>
         <button type="button" id="measure" disabled={running || owner.state === "killed"} onClick={measure}>{running ? "Measuring…" : "Measure now"}</button>
       </div>
       <Trouble error={error} />
