@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"kith/bench"
+	"kith/bench/steady"
 )
 
 // Info is how much memory there is, in bytes. Zero means not known.
@@ -38,7 +39,8 @@ type Options struct {
 }
 
 const (
-	rounds       = 5 // of all figures, so that a burst of foreign work spoils no figure wholly
+	patience     = 10 // times a figure's time, on a busy machine
+	rounds       = 5  // of all figures, so that a burst of foreign work spoils no figure wholly
 	leastArray   = 32 << 20
 	unknownCache = 32 << 20
 	leastMemory  = 40 << 20 // less than that and no figure would be of the memory
@@ -90,6 +92,16 @@ func Measure(ctx context.Context, info Info, o Options) []bench.Measurement {
 	for range rounds {
 		for _, s := range past {
 			s.round(ctx, t, o.Time/rounds)
+		}
+	}
+	// A kernel whose pieces others spoilt gets more rounds, for a time.
+	for begun, missing := time.Now(), true; missing && ctx.Err() == nil && time.Since(begun) < patience*o.Time; {
+		missing = false
+		for _, s := range plain {
+			if !steady.Enough(s.rounds) {
+				missing = true
+				s.round(ctx, t, o.Time/rounds)
+			}
 		}
 	}
 	for _, s := range append(plain, past...) {

@@ -94,6 +94,19 @@ func whole(all []Sample) ([]Sample, float64) {
 	return sorted[:n], most
 }
 
+// Enough reports whether as many samples were whole as make a figure. Where not, another round may help.
+func Enough(rounds [][]Sample) bool {
+	n := 0
+	for _, r := range rounds {
+		for _, s := range good(r) {
+			if clamp(s.Lost) <= undisturbed {
+				n++
+			}
+		}
+	}
+	return n >= fewest
+}
+
 func good(list []Sample) []Sample {
 	return slices.DeleteFunc(slices.Clone(list), func(s Sample) bool { return !(s.Value > 0) || math.IsInf(s.Value, 0) })
 }

@@ -123,6 +123,9 @@ func TestConfidenceTellsOfDisturbance(t *testing.T) {
 	if f, _ := Of(starved, Typical); f.Confidence > 0.45 || f.Value == 0 {
 		t.Errorf("a computer that never had time: %+v", f)
 	}
+	if Enough(starved) || !Enough(calm(r, 100, 3, 1)) || Enough(calm(r, 100, 2, 1)) || Enough(nil) {
+		t.Error("enough: three whole samples")
+	}
 	if m := End(bench.Begin("x", bench.OPS, ""), "so", nil, Typical); m.Graded() {
 		t.Errorf("%+v of no rounds", m)
 	}
