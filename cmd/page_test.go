@@ -74,7 +74,7 @@ func TestPageOfARealNode(t *testing.T) {
 	step("result", shows("#jobs", "done at"), chromedp.Click("#jobs .twist"), shows("#jobs .more", "etl.dedup/apply"))
 	if name := os.Getenv("KITH_SCREENSHOT"); name != "" {
 		var png []byte
-		step("picture", chromedp.FullScreenshot(&png, 100))
+		step("picture", chromedp.Sleep(time.Second), chromedp.FullScreenshot(&png, 100)) // bars move to their places
 		if err := os.WriteFile(name, png, 0o644); err != nil {
 			t.Fatal(err)
 		}
