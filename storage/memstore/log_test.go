@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -28,11 +29,19 @@ func records(t *testing.T, l *memstore.Log, from uint64) (list []string) {
 func TestLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := memstore.NewLog(5 * time.Millisecond)
+		var mu sync.Mutex
 		var called []uint64
+		soFar := func() []uint64 {
+			mu.Lock()
+			defer mu.Unlock()
+			return slices.Clone(called)
+		}
 		note := func(seq uint64, err error) {
 			if err != nil {
 				t.Error(err)
 			}
+			mu.Lock()
+			defer mu.Unlock()
 			called = append(called, seq)
 		}
 		if _, _, err := l.Snapshot(); !errors.Is(err, storage.ErrNotFound) {
@@ -44,12 +53,12 @@ func TestLog(t *testing.T) {
 		l.Append([]byte("b"), false, note)
 		l.Append([]byte("c"), false, nil)
 		synctest.Wait()
-		if len(called) != 0 {
+		if len(soFar()) != 0 {
 			t.Error("called before the commit")
 		}
-		time.Sleep(10 * time.Millisecond)
-		if !slices.Equal(called, []uint64{1, 2}) || l.Len() != 3 {
-			t.Errorf("called for %v of %d", called, l.Len())
+		time.Sleep(12 * time.Millisecond) // the next commit has begun and ended with nothing to do
+		if got := soFar(); !slices.Equal(got, []uint64{1, 2}) || l.Len() != 3 {
+			t.Errorf("called for %v of %d", got, l.Len())
 		}
 		l.Append([]byte("d"), true, note)
 		if got := records(t, l, 2); !slices.Equal(got, []string{"2 b", "3 c", "4 d"}) {
