@@ -153,8 +153,8 @@ func streams(s set, prefix string) []*stream {
 	}
 }
 
-// round measures for d, but each array at least once; the first piece does not count. Then it looks whether what was
-// computed is right.
+// round measures for d, but each array to its end at least once. A first piece does not count, and the next one is another:
+// part of the first is still in the caches. Then it looks whether what was computed is right.
 func (s *stream) round(ctx context.Context, t *team, d time.Duration) {
 	if s.rounds == nil {
 		s.watch = bench.Begin(s.name, bench.ByteRate, "")
@@ -162,9 +162,13 @@ func (s *stream) round(ctx context.Context, t *team, d time.Duration) {
 	if s.err != nil && s.rounds == nil || errors.Is(s.err, errWrong) {
 		return
 	}
-	t.run(0, min(piece, t.per), s.do)
+	from := min(piece, t.per)
+	t.run(0, from, s.do)
+	if from == t.per {
+		from = 0
+	}
 	var samples []steady.Sample
-	for begun, from := time.Now(), 0; from > 0 || len(samples) == 0 || time.Since(begun) < d; {
+	for begun := time.Now(); from > 0 || len(samples) == 0 || time.Since(begun) < d; {
 		if ctx.Err() != nil {
 			s.err = steady.Interrupted(ctx)
 			return
