@@ -177,14 +177,21 @@ func (t *Table) Gave() {
 	n.Free--
 	n.Running++
 	n.Given++
+	others := false // whether others may be sated by it too
 	if n.Quota > 0 {
 		t.strange--
+		others = t.strange <= 0
 	}
 	if group := t.seats[t.chosen].group; group != "" {
 		t.left[group]--
+		others = others || t.left[group] <= 0
 	}
 	t.ask++
-	t.sweep()
+	if others {
+		t.sweep()
+	} else if t.sated(t.chosen) {
+		t.rise(t.chosen)
+	}
 }
 
 // Clear has everybody rise.
@@ -198,11 +205,15 @@ func (t *Table) Clear() {
 // sweep has those rise that can have no more.
 func (t *Table) sweep() {
 	for i := len(t.nodes) - 1; i >= 0; i-- {
-		n, group := &t.nodes[i], t.seats[i].group
-		if n.Free <= 0 || n.Quota > 0 && (n.Running >= n.Quota || t.strange <= 0) || group != "" && t.left[group] <= 0 {
+		if t.sated(i) {
 			t.rise(i)
 		}
 	}
+}
+
+func (t *Table) sated(i int) bool {
+	n, group := &t.nodes[i], t.seats[i].group
+	return n.Free <= 0 || n.Quota > 0 && (n.Running >= n.Quota || t.strange <= 0) || group != "" && t.left[group] <= 0
 }
 
 func (t *Table) rise(i int) {
