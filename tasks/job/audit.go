@@ -268,7 +268,9 @@ func (s *State) rule(d *Decision, known []tasks.LeaseID, a *Actions) bool {
 		if length > 0 {
 			x.length = length
 		}
+		x.newest, x.unaudited = d.Task, true
 		if s.sampled(w, x.length) {
+			x.unaudited = false
 			begin = append(begin, replica{lease: lease, worker: w, place: x.place, attempt: restingAttempt, state: good, root: d.Root, bytes: d.Bytes, told: true})
 			s.audit(d.Task, begin, true, a)
 		}
@@ -333,8 +335,9 @@ func (s *State) opened(stage int, a *Actions) {
 	}
 }
 
-// finishing ends the job once nothing is to be looked at again. A worker whose results stood alone and none of whose was
-// audited is audited once before, unless it is known for long.
+// finishing ends the job once nothing is to be looked at again. Before, the newest result that a worker has alone is
+// audited, unless it was, or the worker is known for long: whoever began to lie since its last audit, and lies always, has
+// lied there.
 func (s *State) finishing(a *Actions) {
 	if !s.adaptive() || s.phase != Running || s.ending || s.tree == nil {
 		return
@@ -362,22 +365,29 @@ const wellKnown = 16
 func (s *State) closing(a *Actions) bool {
 	owed := map[uint32]Ref{}
 	least := map[uint32]uint64{}
+	begun := false
 	for i := range s.workers {
-		if x := &s.workers[i]; x.sole > 0 && x.audits == 0 && !x.lied && x.length < wellKnown {
-			owed[uint32(i)] = Ref{Stage: -1}
+		x := &s.workers[i]
+		if x.sole == 0 || x.lied || x.length >= wellKnown {
+			continue
 		}
+		w := uint32(i)
+		switch {
+		case x.unaudited && s.alone(x.newest) == w+1:
+			s.audit(x.newest, s.resting([]uint32{w + 1}, s.at(x.newest)), false, a)
+			begun = true
+		case x.audits == 0: // its newest was taken from it
+			owed[w] = Ref{Stage: -1}
+		}
+		x.unaudited = false
 	}
 	if len(owed) == 0 {
-		return false
+		return begun
 	}
 	for i := range s.stages {
 		st := &s.stages[i]
 		for j := range st.tasks {
-			votes := st.voters[j*s.k() : (j+1)*s.k()]
-			if votes[0] == 0 || len(votes) > 1 && votes[1] != 0 {
-				continue
-			}
-			w := votes[0] - 1
+			w := s.alone(Ref{Stage: i, Index: j}) - 1 // of nobody, no worker's number
 			if _, ok := owed[w]; !ok {
 				continue
 			}
@@ -386,7 +396,6 @@ func (s *State) closing(a *Actions) bool {
 			}
 		}
 	}
-	begun := false
 	for i := range s.workers {
 		ref, ok := owed[uint32(i)]
 		if !ok || ref.Stage < 0 {
@@ -397,4 +406,13 @@ func (s *State) closing(a *Actions) bool {
 		begun = true
 	}
 	return begun
+}
+
+// alone returns the voter, a worker's number plus one, on whose word alone a task's output stands, or 0.
+func (s *State) alone(ref Ref) uint32 {
+	votes := s.stages[ref.Stage].voters[ref.Index*s.k() : (ref.Index+1)*s.k()]
+	if s.at(ref).phase != done || len(votes) > 1 && votes[1] != 0 {
+		return 0
+	}
+	return votes[0]
 }

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"kith/tasks"
+	"kith/tasks/merge"
 
 	"pgregory.net/rapid"
 )
@@ -115,5 +116,82 @@ func TestLieReopensWhatStoodAlone(t *testing.T) {
 	}
 	if _, ok := s.Pick(node(2), Place{}); !ok {
 		t.Error("nobody may do the work again")
+	}
+}
+
+// Before a job ends, the newest result that a worker has alone is audited, also if others of it were: a worker that began
+// to lie after its last audit has lied there.
+func TestNewestResultIsAuditedAtTheEnd(t *testing.T) {
+	const n = 4
+	for secret := byte(1); ; secret++ { // until the drawn one of the four is not the last
+		now := int64(1_000_000)
+		s := New(&Accepted{Job: tasks.Job{Spec: tasks.Spec{Policy: tasks.Policy{K: 2, N: 16, Replication: tasks.Adaptive}}}, Secret: [32]byte{secret}})
+		var a Actions
+		s.Step(&Planned{Stages: []tasks.Stage{{Mode: tasks.Map, Inputs: []int{tasks.Source}, Steps: []tasks.Step{{Kind: "x"}}}}, Parts: n}, now, &a)
+		leases := byte(0)
+		var merges []merge.Step
+		does := func(w int, ref Ref, alone bool) {
+			t.Helper()
+			leases++
+			g := []Grant{{Task: ref, Attempt: s.Attempt(ref), Lease: tasks.LeaseID{leases}, Expiry: now + 60_000}}
+			a = Actions{}
+			if alone {
+				s.Step(&Sole{Worker: node(w), Items: g, OneIn: n}, now, &a)
+			} else {
+				s.Step(&Granted{Worker: node(w), Items: g}, now, &a)
+			}
+			r := &tasks.Reveal{Lease: g[0].Lease, Root: root("output " + ref.String())}
+			s.Step(Committed{Worker: node(w), Commit: tasks.Commit{Lease: r.Lease, Hash: tasks.CommitHash(r.Lease, node(w), r.Root, r.Digest)}}, now, &a)
+			for _, q := range a.Reveal {
+				s.Step(Revealed{Worker: q.Worker, Reveal: r, Checked: true, Good: true}, now, &a)
+			}
+			for len(a.Decide) > 0 {
+				d := a.Decide
+				a.Decide = nil
+				s.Step(&Provisional{Round: d[0].Round, Items: d}, now, &a)
+			}
+			merges = append(merges, a.Merge...)
+		}
+		var last Ref
+		for range n {
+			ref, ok := s.Pick(node(0), Place{})
+			if !ok {
+				t.Fatal("nothing to do")
+			}
+			does(0, ref, true)
+			last = ref
+		}
+		if s.at(last).phase == auditing {
+			continue
+		}
+		for w := 1; w < 9; w++ { // others look at the drawn one
+			if ref, ok := s.Pick(node(w), Place{}); ok {
+				does(w, ref, false)
+			}
+		}
+		if trials := s.stages[0].trials; trials != 0 {
+			t.Fatalf("%d audits go on", trials)
+		}
+		for _, m := range merges {
+			s.Step(&Merged{Level: m.Level, Index: m.Index, Root: root("merged")}, now, &a)
+		}
+		if a.Finish != nil || s.at(last).phase != auditing {
+			t.Fatalf("the job ends without a look at %s", last)
+		}
+		back, err := Restore(s.Encode())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := Check(back); err != nil {
+			t.Error(err)
+		}
+		if ref, ok := s.Pick(node(10), Place{}); !ok || ref != last {
+			t.Fatalf("audited: %v, %v", ref, ok)
+		}
+		does(10, last, false)
+		if a.Finish == nil {
+			t.Error("the job does not end")
+		}
+		return
 	}
 }

@@ -79,6 +79,8 @@ type snapTrust struct {
 	_                                       struct{} `cbor:",toarray"`
 	Lied                                    bool
 	Sole, Audits, Length, Block, Left, Next int
+	Newest                                  Ref
+	Unaudited                               bool
 }
 
 func packRoots(n int, root func(int) dag.CID) []byte {
@@ -128,7 +130,7 @@ func (s *State) Encode() []byte {
 		t := &w.tally
 		v := snapWorker{ID: w.id, Used: w.used, Place: s.places[w.place], Tally: [7]int{t.Accepted, t.Outvoted, t.Forged, t.Withheld, t.Lapsed, t.Returned, t.Cancelled}}
 		if s.adaptive() {
-			v.Trust = &snapTrust{Lied: w.lied, Sole: w.sole, Audits: w.audits, Length: w.length, Block: w.block, Left: w.left, Next: w.at}
+			v.Trust = &snapTrust{Lied: w.lied, Sole: w.sole, Audits: w.audits, Length: w.length, Block: w.block, Left: w.left, Next: w.at, Newest: w.newest, Unaudited: w.unaudited}
 		}
 		out.Workers = append(out.Workers, v)
 	}
@@ -205,6 +207,7 @@ func Restore(b []byte) (*State, error) {
 			}
 			x := &s.workers[i]
 			x.lied, x.sole, x.audits, x.length, x.block, x.left, x.at = t.Lied, t.Sole, t.Audits, t.Length, t.Block, t.Left, t.Next
+			x.newest, x.unaudited = t.Newest, t.Unaudited
 		}
 	}
 	if s.hasIn && !s.phase.Over() {
@@ -244,6 +247,12 @@ func Restore(b []byte) (*State, error) {
 	}
 	if !s.phase.Over() && len(s.stages) > 0 && (s.tree == nil || s.tree.Parts() != len(s.stages[len(s.stages)-1].tasks)) {
 		return nil, bad("merge tree of another width")
+	}
+	for i := range s.workers {
+		x := &s.workers[i]
+		if x.unaudited = x.unaudited && !s.phase.Over(); x.unaudited && (s.at(x.newest) == nil || len(s.stages[x.newest.Stage].voters) < (x.newest.Index+1)*s.k()) {
+			return nil, bad("a result that stands alone")
+		}
 	}
 	if s.phase == Running {
 		var ignored Actions

@@ -165,22 +165,24 @@ type spot struct{ level, index int }
 
 // worker is what a job knows of one node.
 type worker struct {
-	id     tasks.NodeID
-	used   bool    // has had a lease
-	down   bool    // no session
-	place  uint32  // in State.places
-	live   int     // replicas in a state that still needs this worker
-	cursor int     // entries of State.partial before it are not for this worker
-	held   []timer // replicas it has or had not long ago: see State.mine
-	pace   int32   // of its running times, per mille of the median; 0: unknown
-	tally  Tally
-	lied   bool // proven: no vote of it counts
-	sole   int  // results accepted alone
-	audits int  // of them looked at again
-	length int  // of the blocks that they are audited by
-	block  int  // number of the present block
-	left   int  // results until it ends
-	at     int  // its audited result, counted from the end
+	id        tasks.NodeID
+	used      bool    // has had a lease
+	down      bool    // no session
+	place     uint32  // in State.places
+	live      int     // replicas in a state that still needs this worker
+	cursor    int     // entries of State.partial before it are not for this worker
+	held      []timer // replicas it has or had not long ago: see State.mine
+	pace      int32   // of its running times, per mille of the median; 0: unknown
+	tally     Tally
+	lied      bool // proven: no vote of it counts
+	sole      int  // results accepted alone
+	audits    int  // of them looked at again
+	length    int  // of the blocks that they are audited by
+	block     int  // number of the present block
+	left      int  // results until it ends
+	at        int  // its audited result, counted from the end
+	newest    Ref  // its newest result accepted alone,
+	unaudited bool // which is newer than the newest audited one
 }
 
 // Tally counts what became of a worker's replicas in one job.
