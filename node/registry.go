@@ -203,7 +203,7 @@ func (r *registry) answer(s p2p.Stream) error {
 	now := time.Now()
 	reply := wire.RegisterReply{Version: wire.Version, Protocols: r.protocols(), Capability: r.record(), Time: now.UnixMilli()}
 	if err != nil {
-		reason := registerRefusal(err)
+		reason := wire.ReasonOf(err)
 		reply = wire.RegisterReply{Version: wire.Version, Reason: &reason, Time: now.UnixMilli()}
 	}
 	if werr := wire.WriteSingle(s, &reply, now.UnixMilli()); err != nil || werr != nil {
@@ -219,19 +219,6 @@ func (r *registry) tell(id p2p.ID, record []byte) {
 	defer r.mu.Unlock()
 	if k := r.ofLocked(id); k != nil {
 		k.told = string(record)
-	}
-}
-
-func registerRefusal(err error) tasks.Reason {
-	var r tasks.Reason
-	var we *wire.Error
-	switch {
-	case errors.As(err, &r):
-		return r
-	case errors.As(err, &we):
-		return we.Reason()
-	default:
-		return tasks.Reason{Code: tasks.BadMessage}
 	}
 }
 
@@ -268,9 +255,7 @@ func (r *registry) learn(id p2p.ID, record []byte, protocols []string) error {
 	if c.Node != tasks.NodeID(id) {
 		return tasks.Because(tasks.BadMessage, "the capability record is of another node")
 	}
-	if err := r.book.Learn(record); err != nil {
-		return err
-	}
+	r.book.Keep(c, record)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	k := r.ofLocked(id)

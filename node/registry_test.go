@@ -110,10 +110,10 @@ func TestRefusedRegistrations(t *testing.T) {
 	if got != tasks.Busy {
 		t.Errorf("without end: %q", got)
 	}
-	if got := first.live.Load().network.registry.learn(p2p.ID(others[0].Self()), foreign, nil); registerRefusal(got).Code != tasks.BadMessage {
+	if got := first.live.Load().network.registry.learn(p2p.ID(others[0].Self()), foreign, nil); wire.ReasonOf(got).Code != tasks.BadMessage {
 		t.Errorf("the record of another: %v", got)
 	}
-	if got := first.live.Load().network.registry.learn(to, []byte("record"), nil); registerRefusal(got).Code != tasks.BadMessage {
+	if got := first.live.Load().network.registry.learn(to, []byte("record"), nil); wire.ReasonOf(got).Code != tasks.BadMessage {
 		t.Errorf("garbage: %v", got)
 	}
 }

@@ -23,6 +23,17 @@ const (
 	HighGPU DeviceClass = "high-gpu"
 )
 
+// Rank puts device classes in order: who has a higher one can do the work of a lower. What is no class ranks as CPU.
+func (d DeviceClass) Rank() int {
+	switch d {
+	case HighGPU:
+		return 2
+	case WeakGPU:
+		return 1
+	}
+	return 0
+}
+
 // SandboxGrade says how strongly a node confines foreign work. Higher is stronger.
 type SandboxGrade int
 

@@ -34,25 +34,30 @@ func NewBook(network string) *Book {
 	return &Book{network: network, room: maxMet, met: map[tasks.NodeID]entry{}}
 }
 
-// Learn keeps a record, unless a newer one of that node is there. What a stranger says of a third must not come here: only
-// what a node has said of itself. When the book is full, a record that has expired makes room, or any.
+// Learn verifies a record and keeps it.
 func (b *Book) Learn(record []byte) error {
-	now := time.Now().UnixMilli()
-	c, err := wire.OpenCapability(b.network, now, record)
+	c, err := wire.OpenCapability(b.network, time.Now().UnixMilli(), record)
 	if err != nil {
 		return err
 	}
+	b.Keep(c, record)
+	return nil
+}
+
+// Keep keeps a record that was verified, and is c, unless a newer one of that node is there. What a stranger says of a third
+// must not come here: only what a node has said of itself. When the book is full, a record that has expired makes room, or
+// any.
+func (b *Book) Keep(c wire.Capability, record []byte) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	old, there := b.met[c.Node]
 	if there && wire.Newer(&old.cap, &c) {
-		return nil
+		return
 	}
 	if !there && len(b.met) >= b.room {
-		b.makeRoomLocked(now)
+		b.makeRoomLocked(time.Now().UnixMilli())
 	}
 	b.met[c.Node] = entry{c, record}
-	return nil
 }
 
 func (b *Book) makeRoomLocked(now int64) {

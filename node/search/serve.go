@@ -53,7 +53,7 @@ func (s *Server) search(_ context.Context, st p2p.Stream) {
 	err := wire.ReadSingle(st, &q, time.Now().UnixMilli())
 	switch {
 	case err != nil:
-		reply.Reason = refusal(err)
+		reply.Reason = told(wire.ReasonOf(err))
 	case q.Network != s.Network:
 		reply.Reason = &tasks.Reason{Code: tasks.WrongNetwork}
 	case !s.searches.take(st.Remote(), searchEvery, searchBurst):
@@ -81,11 +81,11 @@ func (s *Server) invite(ctx context.Context, st p2p.Stream) {
 	}
 	switch {
 	case err != nil:
-		reply.Reason = refusal(err)
+		reply.Reason = told(wire.ReasonOf(err))
 	case m.Network != s.Network:
 		reply.Reason = &tasks.Reason{Code: tasks.WrongNetwork}
 	case o.Submitter != tasks.NodeID(st.Remote()):
-		reply.Reason = refusal(tasks.Because(tasks.BadMessage, "the offer is of another node"))
+		reply.Reason = told(tasks.Because(tasks.BadMessage, "the offer is of another node"))
 	case !s.invites.take(st.Remote(), inviteEvery, inviteBurst):
 		reply.Reason = &tasks.Reason{Code: tasks.Busy, RetryMillis: inviteEvery.Milliseconds()}
 	default:
@@ -96,19 +96,7 @@ func (s *Server) invite(ctx context.Context, st p2p.Stream) {
 	}
 }
 
-// refusal is what a peer is told about an error of its own.
-func refusal(err error) *tasks.Reason {
-	var we *wire.Error
-	var r tasks.Reason
-	switch {
-	case errors.As(err, &r):
-	case errors.As(err, &we):
-		r = we.Reason()
-	default:
-		r = tasks.Reason{Code: tasks.BadMessage}
-	}
-	return &r
-}
+func told(r tasks.Reason) *tasks.Reason { return &r }
 
 // rates bounds how often each peer may do something. The zero value is ready.
 type rates struct {

@@ -1,6 +1,8 @@
 package mailbox_test
 
 import (
+	"context"
+	"errors"
 	"slices"
 	"sync"
 	"testing"
@@ -51,4 +53,26 @@ func TestManyPost(t *testing.T) {
 		}
 	}
 	wg.Wait()
+}
+
+func TestAsk(t *testing.T) {
+	gone := errors.New("gone")
+	b, stopped := mailbox.New[func()](), make(chan struct{})
+	ctx, cancel := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- mailbox.Serve(ctx, b) }()
+	if v, err := mailbox.Ask(t.Context(), b, stopped, gone, func() int { return 7 }); v != 7 || err != nil {
+		t.Errorf("%d, %v", v, err)
+	}
+	cancel()
+	if err := <-served; !errors.Is(err, context.Canceled) {
+		t.Errorf("served until %v", err)
+	}
+	if _, err := mailbox.Ask(ctx, b, stopped, gone, func() int { return 7 }); !errors.Is(err, context.Canceled) {
+		t.Errorf("nobody serves, and who asked has gone: %v", err)
+	}
+	close(stopped)
+	if _, err := mailbox.Ask(t.Context(), b, stopped, gone, func() int { return 7 }); !errors.Is(err, gone) {
+		t.Errorf("nobody serves: %v", err)
+	}
 }

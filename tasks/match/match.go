@@ -113,18 +113,8 @@ func kinds(need *Need, n *Node) tasks.Code {
 	return ""
 }
 
-func rank(d tasks.DeviceClass) int {
-	switch d {
-	case tasks.HighGPU:
-		return 2
-	case tasks.WeakGPU:
-		return 1
-	}
-	return 0
-}
-
 func class(need *Need, n *Node) tasks.Code {
-	if rank(n.Class) < rank(need.Class) {
+	if n.Class.Rank() < need.Class.Rank() {
 		return tasks.WeakDevice
 	}
 	return ""

@@ -197,17 +197,7 @@ func (d *Driver) tick() {
 
 // ask runs f in the loop and returns what it returns. When ctx ends first, f may still run.
 func ask[T any](ctx context.Context, d *Driver, f func() T) (T, error) {
-	answer := make(chan T, 1)
-	d.box.Post(func() { answer <- f() })
-	var none T
-	select {
-	case v := <-answer:
-		return v, nil
-	case <-ctx.Done():
-		return none, ctx.Err()
-	case <-d.stopped:
-		return none, ErrStopped
-	}
+	return mailbox.Ask(ctx, d.box, d.stopped, ErrStopped, f)
 }
 
 // do is ask for what has no answer.

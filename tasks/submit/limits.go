@@ -14,18 +14,8 @@ func codeHash(h [32]byte, k *tasks.Description) [32]byte {
 	return sha256.Sum256(append(b, k.Name...))
 }
 
-func classRank(c tasks.DeviceClass) int {
-	switch c {
-	case tasks.HighGPU:
-		return 2
-	case tasks.WeakGPU:
-		return 1
-	}
-	return 0
-}
-
 func strongerClass(a, b tasks.DeviceClass) tasks.DeviceClass {
-	if classRank(b) > classRank(a) {
+	if b.Rank() > a.Rank() {
 		return b
 	}
 	return a

@@ -16,6 +16,7 @@ import (
 	"kith/storage/dag"
 	"kith/tasks"
 	"kith/tasks/job"
+	"kith/tasks/mailbox"
 	"kith/tasks/trust"
 )
 
@@ -175,16 +176,7 @@ func (d *Driver) Recall(ctx context.Context) error {
 	for _, j := range sortedJobs(d.jobs) {
 		d.adopt(j)
 	}
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-d.box.Wake:
-		}
-		for _, f := range d.box.Take() {
-			f()
-		}
-	}
+	return mailbox.Serve(ctx, d.box)
 }
 
 // read folds the newest snapshot and the log after it.

@@ -199,17 +199,7 @@ func (d *Driver) rtt(worker tasks.NodeID) int64 {
 }
 
 // refuse tells a peer that has no session yet what was wrong.
-func (s *session) refuse(err error) {
-	var we *wire.Error
-	var r tasks.Reason
-	switch {
-	case errors.As(err, &we):
-		r = we.Reason()
-	case !errors.As(err, &r):
-		r = tasks.Reason{Code: tasks.BadMessage}
-	}
-	s.sayBye(r)
-}
+func (s *session) refuse(err error) { s.sayBye(wire.ReasonOf(err)) }
 
 // sayBye is the only message of a refused session. Nobody waits for it to arrive.
 func (s *session) sayBye(r tasks.Reason) {

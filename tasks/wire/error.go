@@ -46,6 +46,20 @@ func (e *Error) Reason() tasks.Reason {
 	return tasks.Reason{Code: e.Code, Detail: cut(e.Error(), MaxDetail)}
 }
 
+// ReasonOf is what a peer is told about an error: the reason in it, or that its message cannot be used.
+func ReasonOf(err error) tasks.Reason {
+	var r tasks.Reason
+	var we *Error
+	switch {
+	case errors.As(err, &r):
+		return r
+	case errors.As(err, &we):
+		return we.Reason()
+	default:
+		return tasks.Reason{Code: tasks.BadMessage}
+	}
+}
+
 // bad makes an Error; the code follows from the sentinel.
 func bad(err error, format string, args ...any) *Error {
 	code := tasks.BadMessage

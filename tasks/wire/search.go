@@ -79,19 +79,8 @@ func (m *Search) Suits(r *Capability) bool {
 			return false
 		}
 	}
-	return rank(r.Class) >= rank(m.Class) && r.Band >= m.Band && r.Sandbox >= m.Sandbox && r.Memory >= m.Memory &&
+	return r.Class.Rank() >= m.Class.Rank() && r.Band >= m.Band && r.Sandbox >= m.Sandbox && r.Memory >= m.Memory &&
 		(len(m.Regions) == 0 || slices.Contains(m.Regions, r.Region)) && !slices.Contains(m.Excluded, r.Region)
-}
-
-// rank puts device classes in order: who has a better one can do the work of a lesser.
-func rank(d tasks.DeviceClass) int {
-	switch d {
-	case tasks.HighGPU:
-		return 2
-	case tasks.WeakGPU:
-		return 1
-	}
-	return 0
 }
 
 // Validate checks every bound. It does not open the records.

@@ -142,31 +142,12 @@ func (d *Driver) Recall(ctx context.Context) error {
 	if err := d.recover(); err != nil {
 		return fmt.Errorf("recall promises: %w", err)
 	}
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-d.box.Wake:
-		}
-		for _, f := range d.box.Take() {
-			f()
-		}
-	}
+	return mailbox.Serve(ctx, d.box)
 }
 
 // ask runs f in the loop and returns what it returns. When ctx ends first, f may still run.
 func ask[T any](ctx context.Context, d *Driver, f func() T) (T, error) {
-	answer := make(chan T, 1)
-	d.box.Post(func() { answer <- f() })
-	var none T
-	select {
-	case v := <-answer:
-		return v, nil
-	case <-ctx.Done():
-		return none, ctx.Err()
-	case <-d.stopped:
-		return none, ErrStopped
-	}
+	return mailbox.Ask(ctx, d.box, d.stopped, ErrStopped, f)
 }
 
 // do is ask for what has no answer.
