@@ -13,7 +13,7 @@ import (
 )
 
 // quick are the sizes at which the tests run the large scenarios.
-var quick = map[string]int{"hundred-thousand": 300, "thousand": 200, "volunteer-crowd": 400, "job-crowd": 500, "churn": 100, "colluders": 150, "sleepers": 150, "whole-thousand": 20, "lease-cold": 16, "lease-warm": 12, "whole-search": 24, "known-fleet": 60}
+var quick = map[string]int{"hundred-thousand": 300, "thousand": 200, "volunteer-crowd": 400, "job-crowd": 500, "churn": 100, "colluders": 150, "sleepers": 150, "whole-thousand": 20, "come-and-go": 100, "lease-cold": 16, "lease-warm": 12, "whole-search": 24, "known-fleet": 60}
 
 // underRace is set when the race detector watches: whole fleets have their own tests, in package whole.
 var underRace bool

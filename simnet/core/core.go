@@ -153,9 +153,11 @@ func (w *World) settle(cl uint32, at time.Duration) uint32 {
 	switch {
 	case c.Actor == scenario.Laptop:
 		first += w.untilAwake(i, at, false)
-	case w.sc.Churn.Typical && at == 0:
-		if w.rng.Float64() >= links.Available {
-			first += links.Absence(w.rng)
+	case w.sc.Churn.Typical && at == 0: // who is there was there before, and who is not was not
+		if w.rng.Float64() < links.Present {
+			w.hosts[i].stay = max(1, links.SessionLeft(w.rng).Microseconds())
+		} else {
+			first += links.AbsenceLeft(w.rng)
 		}
 	}
 	w.push(moment{at: first.Microseconds(), what: come, a: i})

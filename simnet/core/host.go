@@ -50,6 +50,7 @@ type host struct {
 	left   bool // for good
 
 	deaf     int64 // to gossip of the side it was parted from, until then
+	stay     int64 // how long it will, if that was settled before it came, microseconds
 	since    int64 // online, microseconds
 	here     int64 // time on the network before
 	done     int32
@@ -119,7 +120,11 @@ func (w *World) come(i uint32) {
 	case c.Actor == scenario.Laptop:
 		w.push(moment{at: w.now + w.untilAwake(i, time.Duration(w.now)*time.Microsecond, true).Microseconds(), what: gone, a: i, b: h.gen})
 	case w.sc.Churn.Typical:
-		w.push(moment{at: w.now + links.Session(w.rng).Microseconds(), what: gone, a: i, b: h.gen})
+		stay := h.stay
+		if h.stay = 0; stay == 0 {
+			stay = links.Session(w.rng).Microseconds()
+		}
+		w.push(moment{at: w.now + stay, what: gone, a: i, b: h.gen})
 	}
 	for _, l := range slices.Clone(h.active) {
 		if x := &w.leases[l]; x.state == asleep {

@@ -218,7 +218,7 @@ func (w *World) people(v map[string]float64) {
 				times = append(times, float64(h.caughtAt-h.firstLie)/1e6)
 			}
 		}
-		if !act.Lies() {
+		if act.Honest() {
 			for _, s := range w.subs {
 				if s.book.Banned(h.id, w.millis()) {
 					suspected++

@@ -1,10 +1,9 @@
-// Package links holds what simulations take the world outside to be like: round-trip times between regions, which are
-// measured, and how hosts of volunteers come and go, which is chosen. It is pure.
+// Package links holds what simulations take the world outside to be like: round-trip times between regions, and how hosts
+// of volunteers come and go. Both are as published measurements have them; where a number had to be chosen, its comment
+// says so. It is pure.
 package links
 
 import (
-	"math"
-	"math/rand/v2"
 	"slices"
 	"time"
 )
@@ -54,44 +53,6 @@ func Ring(a, b int) int {
 		return 1
 	}
 	return 2
-}
-
-// Availability of volunteers' hosts. These numbers are chosen, not measured: a host is on the network for two thirds of the
-// time, and how long it stays follows a Weibull distribution whose shape lies well below 1, so that most hosts that are
-// here stay and the others turn over fast. That availability is so uneven is what studies of volunteers' hosts report (for
-// 230,000 hosts of SETI@home: Javadi, Kondo, Vincent and Anderson, "Discovering Statistical Models of Availability in
-// Large Distributed Systems"); none of the numbers is taken from one.
-const (
-	Available    = 0.67
-	SessionShape = 0.6
-	SessionScale = 42 * 60 // seconds
-)
-
-// Session draws how long a host stays.
-func Session(r *rand.Rand) time.Duration {
-	return time.Duration(SessionScale * weibull(r, SessionShape) * float64(time.Second))
-}
-
-// Absence draws how long it is away afterwards, so that hosts are here for the share Available of the time.
-func Absence(r *rand.Rand) time.Duration {
-	return time.Duration(SessionScale * (1 - Available) / Available * weibull(r, SessionShape) * float64(time.Second))
-}
-
-// weibull draws from the Weibull distribution of scale 1.
-func weibull(r *rand.Rand, shape float64) float64 {
-	return math.Pow(-math.Log(1-r.Float64()), 1/shape)
-}
-
-// awake is the share of laptops that are open in each hour of the local day: chosen, not measured. It is a daily wave with
-// its trough before dawn, and its mean is Available.
-var awake = [24]float64{
-	.48, .40, .28, .25, .24, .27, .38, .55, .72, .82, .86, .87, .86, .87, .88, .88, .87, .86, .86, .87, .86, .80, .76, .62,
-}
-
-// Awake is the share of laptops of a region that are open at a time, given since midnight UTC.
-func Awake(region int, at time.Duration) float64 {
-	h := (int(at/time.Hour) + offsets[region] + 48) % 24
-	return awake[h]
 }
 
 // Continent is the number of the continent of a region.

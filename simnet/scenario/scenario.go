@@ -62,6 +62,9 @@ const (
 	Laptop    Actor = "laptop"    // sleeps when its owner does not use it
 )
 
+// Honest reports whether the actor means well: whatever it lacks, it neither lies nor only takes up others' time.
+func (a Actor) Honest() bool { return !a.Lies() && a != Eclipse && a != Spammer }
+
 // Hosts is a share of the fleet that behaves alike.
 type Hosts struct {
 	Actor  Actor
@@ -95,7 +98,7 @@ type Region struct {
 // Churn is how hosts come and go.
 type Churn struct {
 	Hourly  float64 // share of the fleet that leaves in an hour, replaced at the same pace; 0: none
-	Typical bool    // sessions and absences drawn from chosen distributions: see package links
+	Typical bool    // sessions and absences drawn from published distributions: see package links
 }
 
 // Net is what the links are like, beside the latencies between regions.
