@@ -20,6 +20,9 @@ import (
 // the system's cache and past it: tasks may write faster for some milliseconds and are stopped until the average is right.
 // Drives are the kernel's to keep, where it can: at no time is more asked of the drive, but with control groups of version 1
 // what goes through the cache passes them by.
+//
+// What a task waits for because of CPU, IO or Halt does not count against its wall limit, in whichever way the ceiling is
+// kept; a task that is held back for a day in all is given up with OverLimits, which is not its fault.
 type Caps struct {
 	CPU    float64 // processors' worth of time: 0.5 is half of one processor
 	Memory int64   // bytes
@@ -77,9 +80,13 @@ type capper struct {
 	cpu   allowance
 	io    allowance
 	used  Load // ended processes included
-	loop  bool // the goroutine runs
-	shut  bool
-	wg    sync.WaitGroup
+	loss  loss
+	quota float64 // processors, the last that the kernel was given; 0: never one
+
+	looked time.Time // at what the kernel counts of it
+	loop   bool      // the goroutine runs
+	shut   bool
+	wg     sync.WaitGroup
 
 	drives []governor.Cap // that the kernel knows; guarded by apply
 }
@@ -97,6 +104,7 @@ func (k *capper) set(c Caps) {
 	defer k.apply.Unlock()
 	k.mu.Lock()
 	k.caps = c
+	k.quotaLocked()
 	tree := k.tree
 	k.mu.Unlock()
 	if tree != nil {
@@ -115,8 +123,19 @@ func (k *capper) join(tree *cgroup.Tree) {
 	k.mu.Lock()
 	k.tree = tree
 	c := k.caps
+	k.quotaLocked()
 	k.mu.Unlock()
 	k.limit(tree, c)
+}
+
+// quotaLocked remembers the quota that what is waited from now on is owed to, and the time from which it is counted.
+func (k *capper) quotaLocked() {
+	if k.tree != nil && k.caps.CPU > 0 {
+		if k.quota == 0 {
+			k.loss.at = time.Now()
+		}
+		k.quota = k.caps.CPU
+	}
 }
 
 // limit has the kernel keep what it can. Memory that is in use cannot be taken away by every kernel: what is over the
@@ -311,45 +330,4 @@ func (a *allowance) spend(rate, used float64, gone time.Duration) bool {
 	gone = min(max(gone, 0), time.Second) // the machine may have slept
 	a.left = min(a.left+rate*gone.Seconds(), rate*credit.Seconds()) - max(0, used)
 	return a.left < 0
-}
-
-// hold stops the whole tree of a runner, or lets it go on. Stopping what is stopped finds processes that were started or
-// continued meanwhile.
-func (c *child) hold(stop bool) {
-	c.held.mu.Lock()
-	defer c.held.mu.Unlock()
-	now := time.Now()
-	switch {
-	case stop:
-		if c.dead() {
-			return
-		}
-		c.tree.stop(c.cmd.Process)
-		if c.held.since.IsZero() {
-			c.held.since = now
-		}
-	case !c.held.since.IsZero():
-		c.held.total += now.Sub(c.held.since)
-		c.held.since = time.Time{}
-		if !c.dead() {
-			c.tree.cont(c.cmd.Process)
-		}
-	}
-}
-
-// holding is how long a runner has been stopped.
-type holding struct {
-	mu    sync.Mutex
-	since time.Time // zero: it is not
-	total time.Duration
-}
-
-// stood is how long the runner has been stopped so far.
-func (c *child) stood() time.Duration {
-	c.held.mu.Lock()
-	defer c.held.mu.Unlock()
-	if c.held.since.IsZero() {
-		return c.held.total
-	}
-	return c.held.total + time.Since(c.held.since)
 }

@@ -161,6 +161,36 @@ func TestHalt(t *testing.T) {
 	})
 }
 
+// TestCapsAreNoTaskFault: what a task waits for because of the owner's ceilings does not count against its wall limit. It
+// computes for longer than that limit allows it to live under so low a ceiling.
+func TestCapsAreNoTaskFault(t *testing.T) {
+	t.Parallel()
+	capped(t, func(t *testing.T, e *sandbox.Process) {
+		const low, limit = 0.02, 3500
+		e.SetCaps(sandbox.Caps{CPU: low})
+		w := sandboxtest.Do("burn", "100") // milliseconds of processor time
+		w.Limits.WallMillis, w.Limits.CPUMillis = limit, 600_000
+		dir := t.TempDir()
+		for _, d := range []string{sandbox.InDir, sandbox.OutDir, sandbox.TmpDir} {
+			if err := os.Mkdir(filepath.Join(dir, d), 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r, err := e.Open(t.Context(), tasks.JobID{1}, dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		res, err := r.Run(t.Context(), w)
+		if err != nil {
+			t.Fatalf("after %d ms: %v", res.WallMillis, err)
+		}
+		if res.WallMillis <= limit {
+			t.Skipf("it took %d ms in all: this machine is too busy to keep the ceiling, and nothing is shown", res.WallMillis)
+		}
+	})
+}
+
 func TestHaltedTasksTakeNothing(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("reads /proc")

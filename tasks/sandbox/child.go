@@ -33,6 +33,7 @@ type child struct {
 	cores  int64
 	oom    bool // the kernel ended it for its memory; set before done is closed
 	held   holding
+	lost   func() time.Duration // by a quota of the owner's, since some moment
 	// entries is how many files and folders each of its folders may hold.
 	entries int
 

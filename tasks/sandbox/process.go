@@ -338,7 +338,7 @@ func (e *Process) spawn() (*child, error) {
 	if err != nil {
 		return nil, err
 	}
-	e.host = nil
+	e.host, c.lost = nil, e.caps.lost
 	e.mu.Lock()
 	e.live[c] = true
 	closed = e.closed

@@ -229,12 +229,12 @@ func (c *child) talk(w, seen *Work, log *logbook, began time.Time) (Result, *rep
 
 // watch kills the process when the work passes a limit or its context ends.
 type watch struct {
-	c     *child
-	w     *Work
-	began time.Time
-	quit  func() bool
+	c    *child
+	w    *Work
+	quit func() bool
 
 	mu      sync.Mutex
+	clock   clock
 	timer   *time.Timer
 	stopped bool
 	peak    int64
@@ -244,7 +244,7 @@ type watch struct {
 }
 
 func (c *child) watch(ctx context.Context, w *Work, began time.Time) *watch {
-	t := &watch{c: c, w: w, began: began.Add(-c.stood()), next: began.Add(measureEvery)}
+	t := &watch{c: c, w: w, clock: clock{at: began, held: c.stood() + c.lost()}, next: began.Add(measureEvery)}
 	t.quit = func() bool { return true }
 	if ctx.Done() != nil {
 		t.quit = context.AfterFunc(ctx, func() { t.kill(context.Cause(ctx)) })
@@ -288,13 +288,9 @@ func (t *watch) tick() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !t.stopped {
-		left := millis(t.w.Limits.WallMillis) - t.ran()
-		t.timer.Reset(max(time.Millisecond, min(sampleEvery, left)))
+		t.timer.Reset(max(time.Millisecond, min(sampleEvery, t.clock.left(t.w.Limits.WallMillis))))
 	}
 }
-
-// ran is how long the work has been running, not counted what it was stopped for.
-func (t *watch) ran() time.Duration { return time.Since(t.began) - t.c.stood() }
 
 // freeze stops what is to be killed where it is, and sees what it holds in the end.
 func (t *watch) freeze() {
@@ -311,8 +307,12 @@ func (t *watch) freeze() {
 
 func (t *watch) check() error {
 	l := &t.w.Limits
-	if t.ran() >= millis(l.WallMillis) {
-		return tasks.Because(tasks.TimeLimit, "%d ms", l.WallMillis)
+	t.mu.Lock()
+	t.clock.tick(time.Now(), t.c.stood()+t.c.lost())
+	err := t.clock.over(l.WallMillis)
+	t.mu.Unlock()
+	if err != nil {
+		return err
 	}
 	u, ok := t.c.tree.usage(t.c.pid(), l.Processes)
 	if ok {

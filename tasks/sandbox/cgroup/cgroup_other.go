@@ -4,6 +4,7 @@ package cgroup
 
 import (
 	"fmt"
+	"time"
 
 	"kith/storage/governor"
 )
@@ -25,6 +26,9 @@ func (*Tree) Close() error { return nil }
 
 // Limit returns ErrUnavailable.
 func (*Tree) Limit(Sum) error { return ErrUnavailable }
+
+// Throttled returns ErrUnavailable.
+func (*Tree) Throttled() (time.Duration, error) { return 0, ErrUnavailable }
 
 // HasDrives returns false.
 func (*Tree) HasDrives() bool { return false }

@@ -4,8 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
+	"time"
 )
 
 // Quotas are counted in microseconds of processor time in each period.
@@ -84,11 +87,34 @@ func (t *Tree) share(g *Group, quota int64) error {
 	return t.write(g.name, t.within(quota))
 }
 
+// within is the quota of a group below that of the tree: none where the tree's holds it anyway, so that the kernel counts
+// in one place who had to wait for the ceiling of all.
 func (t *Tree) within(quota int64) int64 {
-	if t.quota > 0 {
-		return min(quota, t.quota)
+	if t.quota > 0 && t.quota <= quota {
+		return 0
 	}
 	return quota
+}
+
+// Throttled is how long processes of the tree have waited in all because its ceiling of processor time was used up: the
+// sum over processors, as of the kernel's last look, which is a tenth of a second old at most. It is safe for concurrent
+// use.
+func (t *Tree) Throttled() (time.Duration, error) {
+	b, err := os.ReadFile(filepath.Join(t.of["cpu"], "cpu.stat"))
+	if err != nil {
+		return 0, err
+	}
+	name, unit := "throttled_time ", time.Nanosecond
+	if t.v2["cpu"] {
+		name, unit = "throttled_usec ", time.Microsecond
+	}
+	for line := range strings.Lines(string(b)) {
+		if text, ok := strings.CutPrefix(strings.TrimSpace(line), name); ok {
+			n, err := strconv.ParseInt(text, 10, 64)
+			return time.Duration(n) * unit, err
+		}
+	}
+	return 0, fmt.Errorf("control group: cpu.stat has no %q", strings.TrimSpace(name))
 }
 
 // write sets a quota of a group, or of the tree itself where name is empty; 0: none.

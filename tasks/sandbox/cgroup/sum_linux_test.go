@@ -53,14 +53,14 @@ func TestSumWhileRunning(t *testing.T) {
 	group := map[bool]string{false: "cpu.cfs_quota_us", true: "cpu.max"}[tree.v2["cpu"]]
 	for _, c := range []struct {
 		cpu         float64
-		tree, group int64 // microseconds; -1: none
+		tree, group int64 // microseconds; -1: none, which for a group is that of the tree
 	}{
-		{0.5, 50_000, 50_000},
-		{0.25, 25_000, 25_000},
+		{0.5, 50_000, -1},
+		{0.25, 25_000, -1},
 		{8, 800_000, 200_000},
-		{0.00001, 1000, 1000},
+		{0.00001, 1000, -1},
 		{0, -1, 200_000},
-		{1, 100_000, 100_000},
+		{1, 100_000, -1},
 	} {
 		if err := tree.Limit(Sum{CPU: c.cpu, Memory: 256 << 20}); err != nil {
 			t.Fatalf("%v processors: %v", c.cpu, err)
@@ -87,6 +87,15 @@ func TestSumWhileRunning(t *testing.T) {
 	time.Sleep(time.Second)
 	if share := (used(t, cmd.Process.Pid) - before).Seconds() / time.Since(began).Seconds(); share > 0.3 {
 		t.Errorf("a busy loop with a fifth of a processor took %.2f of it", share)
+	}
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) { // on a busy machine it gets less than it may have
+		waited, err := tree.Throttled()
+		if err != nil || time.Now().After(end) {
+			t.Fatalf("it has waited for %v, %v", waited, err)
+		}
+		if waited > 0 {
+			break
+		}
 	}
 	for _, bad := range []Sum{{CPU: -1}, {Memory: -1}, {CPU: math.NaN()}, {CPU: math.Inf(1)}} {
 		if tree.Limit(bad) == nil {
@@ -116,6 +125,18 @@ func TestSumVersion2(t *testing.T) {
 	for _, name := range []string{"memory.max", "memory.swap.max", "cpu.max"} {
 		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o644); err != nil {
 			t.Fatal(err)
+		}
+	}
+	if waited, err := tree.Throttled(); err == nil {
+		t.Errorf("no file, and yet waited for %v", waited)
+	}
+	stat := filepath.Join(dir, "cpu.stat")
+	for text, want := range map[string]time.Duration{"usage_usec 9\nnr_throttled 3\nthrottled_usec 1500\n": 1500 * time.Microsecond, "usage_usec 9\n": -1, "throttled_usec x\n": -1} {
+		if err := os.WriteFile(stat, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := tree.Throttled(); (err == nil) != (want >= 0) || err == nil && got != want {
+			t.Errorf("%q: %v, %v", text, got, err)
 		}
 	}
 	for _, c := range []struct {

@@ -209,6 +209,15 @@ func (kind) Run(ctx context.Context, c *tasks.Call) error {
 			x ^= x << 17
 		}
 		return put(c, "n", fmt.Append(nil, x))
+	case "burn": // num milliseconds of processor time, as the system counts it
+		for x, end := uint64(1), cpuTime()+time.Duration(num)*time.Millisecond; cpuTime() < end; {
+			for range 10_000 {
+				x = x*6364136223846793005 + 1
+			}
+			if x == 0 {
+				return errors.New("no such number")
+			}
+		}
 	case "log":
 		c.Log("%s", arg)
 	case "logflood":

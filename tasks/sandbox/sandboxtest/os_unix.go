@@ -5,6 +5,7 @@ package sandboxtest
 import (
 	"os/exec"
 	"syscall"
+	"time"
 )
 
 func ownSession(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} }
@@ -21,4 +22,13 @@ func block() {
 func garbage(b []byte) error {
 	_, err := syscall.Write(1, b)
 	return err
+}
+
+// cpuTime is the processor time of this process.
+func cpuTime() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		panic(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
