@@ -13,16 +13,19 @@ import (
 // Pace of the liveness checks. A process that was killed leaves a QUIC connection that looks well for half a minute;
 // somebody who waits for its answer should know sooner.
 const (
-	pulseEvery  = 2 * time.Second
-	pulseMisses = 3 // in a row, each as long as pulseEvery
+	pulseEvery  = time.Second // also how long each ping has
+	pulseDoubt  = 2           // missed in a row: what a worker has may be given to others
+	pulseMisses = 6           // missed in a row: the connection is dropped
 )
 
-// liveness pings, while there is work between them, the nodes this one waits for, and drops the connection with one
-// that has gone. Its session ends then, and can be resumed if it was only slow. An idle node pings nobody.
+// liveness pings, while there is work between them, the nodes this one waits for and has not heard for a moment. One that
+// does not answer is first doubted: others may have its tasks too. Then the connection with it is dropped; its session ends
+// and can be resumed if it was only slow. An idle node pings nobody.
 type liveness struct {
 	log     *slog.Logger
 	peers   pinger
 	waiting func(context.Context) map[tasks.NodeID]bool // for whom
+	doubt   func(tasks.NodeID)
 	missed  map[tasks.NodeID]int
 }
 
@@ -33,8 +36,8 @@ type pinger interface {
 	Disconnect(id p2p.ID) error
 }
 
-func newLiveness(log *slog.Logger, peers pinger, waiting func(context.Context) map[tasks.NodeID]bool) *liveness {
-	return &liveness{log, peers, waiting, map[tasks.NodeID]int{}}
+func newLiveness(log *slog.Logger, peers pinger, waiting func(context.Context) map[tasks.NodeID]bool, doubt func(tasks.NodeID)) *liveness {
+	return &liveness{log, peers, waiting, doubt, map[tasks.NodeID]int{}}
 }
 
 // Serve pings until ctx ends.
@@ -82,6 +85,9 @@ func (l *liveness) round(ctx context.Context) {
 	}
 	wg.Wait()
 	for id, n := range l.missed {
+		if n == pulseDoubt {
+			l.doubt(id)
+		}
 		if n >= pulseMisses {
 			l.log.Info("A node we wait for does not answer", slog.Any("node", id))
 			delete(l.missed, id)
@@ -92,31 +98,15 @@ func (l *liveness) round(ctx context.Context) {
 	}
 }
 
-// waitingFor lists the nodes that have something of ours, or for which we have something: workers while jobs run, and
-// submitters whose leases or verdicts are open.
+// waitingFor lists the nodes that have something of ours, or for which we have something, and that have said nothing for a
+// moment: workers while jobs run, and submitters whose leases or verdicts are open.
 func (n *Node) waitingFor(ctx context.Context) map[tasks.NodeID]bool {
 	out := map[tasks.NodeID]bool{}
 	l := n.live.Load()
-	if jobs, err := l.submits.driver.Jobs(ctx); err == nil {
-		for i := range jobs {
-			if jobs[i].Phase.Over() {
-				continue
-			}
-			for _, w := range jobs[i].Workers {
-				if w.Connected && w.InFlight > 0 {
-					out[w.ID] = true
-				}
-			}
-		}
-	}
-	if st, err := l.works.driver.Status(ctx); err == nil {
-		for _, s := range st.Sessions {
-			if s.Connected && s.Queued+s.Pending > 0 {
-				out[s.Submitter] = true
-			}
-		}
-		for _, r := range st.Running {
-			out[r.Submitter] = true
+	for _, quiet := range []func(context.Context, time.Duration) ([]tasks.NodeID, error){l.submits.driver.Quiet, l.works.driver.Quiet} {
+		list, _ := quiet(ctx, pulseEvery) // a driver that has stopped waits for nobody
+		for _, id := range list {
+			out[id] = true
 		}
 	}
 	return out

@@ -39,7 +39,8 @@ func TestNodeThatDoesNotAnswerIsDropped(t *testing.T) {
 		p := &pulses{dead: map[p2p.ID]bool{dead: true, relayed: true}, relayed: map[p2p.ID]bool{relayed: true}, dropped: map[p2p.ID]int{}}
 		var waiting atomic.Pointer[map[tasks.NodeID]bool]
 		waiting.Store(&map[tasks.NodeID]bool{})
-		l := newLiveness(logger(t), p, func(context.Context) map[tasks.NodeID]bool { return *waiting.Load() })
+		doubted := map[tasks.NodeID]int{}
+		l := newLiveness(logger(t), p, func(context.Context) map[tasks.NodeID]bool { return *waiting.Load() }, func(id tasks.NodeID) { doubted[id]++ })
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- l.Serve(ctx) }()
@@ -48,7 +49,12 @@ func TestNodeThatDoesNotAnswerIsDropped(t *testing.T) {
 			t.Errorf("%d pings while nothing is waited for", n)
 		}
 		waiting.Store(&map[tasks.NodeID]bool{tasks.NodeID(alive): true, tasks.NodeID(dead): true, tasks.NodeID(relayed): true})
-		time.Sleep((pulseMisses + 2) * pulseEvery)
+		time.Sleep((pulseDoubt + 1) * pulseEvery)
+		synctest.Wait()
+		if doubted[tasks.NodeID(dead)] != 1 || len(doubted) != 1 || len(p.dropped) != 0 {
+			t.Errorf("doubted %v, dropped %v: want the one that does not answer, still connected", doubted, p.dropped)
+		}
+		time.Sleep((pulseMisses + 2 - pulseDoubt) * pulseEvery)
 		synctest.Wait()
 		if p.dropped[dead] != 1 || len(p.dropped) != 1 {
 			t.Errorf("dropped %v", p.dropped)

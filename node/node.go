@@ -230,7 +230,7 @@ func (n *Node) parts(l *live, stop context.CancelCauseFunc) []suture.Service {
 		part("collector", n.collect),
 		part("uptime", n.grader.serveLife),
 		part("grader", n.grader.Serve),
-		part("liveness", newLiveness(n.log, l.network.host, n.waitingFor).Serve),
+		part("liveness", newLiveness(n.log, l.network.host, n.waitingFor, l.submits.driver.Unheard).Serve),
 	}
 	if l.network.discovery != nil {
 		list = append(list, part("local network", l.network.discovery.Serve))

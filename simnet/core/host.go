@@ -20,7 +20,8 @@ var none netip.Addr
 const (
 	maxSessions = 16   // submitters at once, as a node
 	depth       = 2    // leases asked for a slot: one to work at and one to go on with
-	silence     = 16e6 // until a submitter misses a host, microseconds
+	silence     = 16e6 // until a submitter misses a host that is reached through a relay, microseconds
+	unanswered  = 3e6  // until it doubts one that answers no ping
 	heartbeat   = 5e6  // microseconds
 	backoff     = 1e6  // before a lost session is dialled again
 	refilled    = 60e6 // after `filled`
@@ -177,7 +178,7 @@ func (w *World) gone(i uint32, keep bool) {
 		}
 	}
 	for _, s := range h.sess {
-		w.push(moment{at: w.now + silence, what: missed, a: i, b: h.gen})
+		w.push(moment{at: w.now + w.unheard(h), what: missed, a: i, b: h.gen})
 		s.dead = !keep
 	}
 	if h.left {
@@ -195,6 +196,17 @@ func (w *World) gone(i uint32, keep bool) {
 		return
 	}
 	w.push(moment{at: w.now + back.Microseconds(), what: come, a: i})
+}
+
+// relayed reports whether a host is reached through a relay alone.
+func (w *World) relayed(h *host) bool { return w.classes[h.class].Actor == scenario.Relayed }
+
+// unheard is how long it takes to miss a host, microseconds.
+func (w *World) unheard(h *host) int64 {
+	if w.relayed(h) {
+		return silence
+	}
+	return unanswered
 }
 
 // bump makes what is planned for a lease void.
@@ -230,7 +242,7 @@ func (w *World) parted() {
 		for _, s := range slices.Clone(h.sess) {
 			if !w.touch(h, s.sub) {
 				sess := s
-				w.after(silence, func() {
+				w.after(w.unheard(h), func() {
 					if !w.touch(h, sess.sub) && !sess.gone && !sess.away {
 						sess.sub.lost(sess)
 						w.redial(uint32(i), sess)

@@ -105,7 +105,7 @@ func (s *submitter) lost(x *session) {
 	x.away, x.gen = true, s.w.hosts[x.host].gen
 	s.delist(x)
 	for _, j := range slices.Clone(s.jobs) {
-		s.step(j, job.SessionDown{Worker: x.id})
+		s.step(j, job.SessionDown{Worker: x.id, Lost: !s.w.relayed(&s.w.hosts[x.host])})
 		if j.offerAt != 0 {
 			j.offerAt = s.w.now + 1
 			s.wake(s.w.now)

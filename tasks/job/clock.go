@@ -11,9 +11,9 @@ import (
 )
 
 // session notes that a worker can be talked to, or not. What it committed to before it was away may be asked for now.
-func (s *State) session(id tasks.NodeID, down bool, now int64, a *Actions) {
+func (s *State) session(id tasks.NodeID, down, lost bool, now int64, a *Actions) {
 	w, ok := s.byID[id]
-	if !ok || s.workers[w].down == down {
+	if !ok || s.workers[w].down == down && !lost {
 		return
 	}
 	s.workers[w].down = down
@@ -33,6 +33,7 @@ func (s *State) session(id tasks.NodeID, down bool, now int64, a *Actions) {
 				continue
 			}
 			if down {
+				r.spare = r.spare || lost
 				r.due = min(r.due, now+ResumeMillis)
 				s.timers.push(timer{r.due, ref, r.attempt})
 				s.timers.push(timer{now + graceMillis, ref, r.attempt})
@@ -41,7 +42,7 @@ func (s *State) session(id tasks.NodeID, down bool, now int64, a *Actions) {
 				s.clock(ref, r, r.until)
 			}
 		}
-		if down {
+		if down && !lost {
 			s.requeue(ref, t)
 		} else {
 			s.advance(ref, t, now, a)
@@ -180,7 +181,7 @@ func (s *State) Resume(now int64, a *Actions) {
 	}
 	s.ending = false
 	for i := range s.workers {
-		s.session(s.workers[i].id, true, now, a)
+		s.session(s.workers[i].id, true, false, now, a)
 	}
 	for i := range s.stages {
 		s.stages[i].busy = false

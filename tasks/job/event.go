@@ -228,9 +228,14 @@ type (
 		Agree  []bool
 		Failed bool
 	}
-	// SessionUp and SessionDown say whether a worker can be talked to.
+	// SessionUp and SessionDown say whether a worker can be talked to. Lost says that nothing lets one expect it back within
+	// moments, as one whose relay cut the connection is: what it has may be given to others at once. It counts still if it
+	// comes in time.
 	SessionUp   struct{ Worker tasks.NodeID }
-	SessionDown struct{ Worker tasks.NodeID }
+	SessionDown struct {
+		Worker tasks.NodeID
+		Lost   bool
+	}
 	// Forgotten says that the worker no longer holds the lease, though nobody returned it.
 	Forgotten struct {
 		Worker tasks.NodeID

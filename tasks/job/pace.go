@@ -14,6 +14,10 @@ const (
 	// hedgeFloor is the shortest time, in milliseconds, after which a replica can count as a straggler: below it, a
 	// second copy costs more than waiting.
 	hedgeFloor = 250
+	// showFloor is the same for the answer to the question for a reveal, and showTimes how much longer than the median it
+	// may take: an answer costs its worker nothing, so one that is late tells more than a long computation.
+	showFloor = 1500
+	showTimes = 4
 	// typical is the pace of a worker that takes the median, slow that of one worth avoiding, in per mille.
 	typical = 1000
 	slow    = 2000
@@ -173,7 +177,7 @@ func (s *State) unsure(w uint32, t *task) bool {
 		return false
 	}
 	for i := range t.reps {
-		if r := &t.reps[i]; r.state == granted && r.spare && !s.workers[r.worker].down {
+		if s.lags(&t.reps[i]) {
 			if p := s.workers[w].pace; p == 0 || p > slow {
 				s.barred = true
 				return true
@@ -225,16 +229,36 @@ func (s *State) nextLook() (at int64, ok bool) {
 	return at, ok
 }
 
+// The clocks by which stragglers are told.
+const (
+	waits   = iota // until it runs
+	runs           // while it runs
+	showing        // since it was asked for its reveal
+	clocks
+)
+
+// clockOf returns by which clock a replica may be a straggler, and since when that runs.
+func clockOf(r *replica) (which int, since int64) {
+	switch {
+	case r.state == asked:
+		return showing, r.until - DeliveryMillis
+	case r.began > 0:
+		return runs, r.began
+	}
+	return waits, r.at
+}
+
 // hedge marks stragglers, so that their tasks want one more replica: those that run for more than twice the median of
-// their stage, or have waited to run for more than twice the median turnaround. Replicas that are at it, and older than
-// the median, count as censored among those that began as long ago. While there is new work for everybody, a worker has
-// the time that is usual for itself; when there is none, one known to be slow is not waited for.
+// their stage, or have waited to run for more than twice the median turnaround, or were asked for their reveal and do not
+// answer. Replicas that are at it, and older than the median, count as censored among those that began as long ago. While
+// there is new work for everybody, a worker has the time that is usual for itself; when there is none, one known to be
+// slow is not waited for.
 func (s *State) hedge(now int64, a *Actions) {
 	s.checked = now
 	type look struct {
-		oldest, median [2]int64 // of waiting, running
-		limit          [2]int64
-		censored       [2]int
+		oldest, median [clocks]int64
+		limit          [clocks]int64
+		censored       [clocks]int
 		known          bool
 	}
 	looks := make([]look, len(s.stages))
@@ -247,24 +271,19 @@ func (s *State) hedge(now int64, a *Actions) {
 		any = true
 		l := &looks[i]
 		l.known = true
-		l.oldest = [2]int64{st.turns.oldest(), st.walls.oldest()}
-		l.median = [2]int64{st.turns.median(0), st.walls.median(0)}
+		l.oldest = [clocks]int64{st.turns.oldest(), st.walls.oldest(), st.shows.oldest()}
+		l.median = [clocks]int64{st.turns.median(0), st.walls.median(0), st.shows.median(0)}
 	}
 	if !any {
 		return
 	}
-	clockOf := func(r *replica) (which int, since int64) {
-		if r.began > 0 {
-			return 1, r.began
-		}
-		return 0, r.at
-	}
+	mayLag := func(r *replica) bool { return r != nil && (r.state == granted || r.state == asked) }
 	for _, e := range s.timers {
 		l := &looks[e.ref.Stage]
 		if !l.known {
 			continue
 		}
-		if r := s.rep(e); r != nil && r.state == granted {
+		if r := s.rep(e); mayLag(r) {
 			which, since := clockOf(r)
 			if now-since > l.median[which] && r.at >= l.oldest[which] {
 				l.censored[which]++
@@ -272,12 +291,18 @@ func (s *State) hedge(now int64, a *Actions) {
 		}
 	}
 	for i := range looks {
-		if l := &looks[i]; l.known {
-			l.limit[0] = max(hedgeFloor, 2*s.stages[i].turns.median(l.censored[0]))
-			l.limit[1] = l.limit[0]
-			if s.stages[i].walls.len() > 0 {
-				l.limit[1] = max(hedgeFloor, 2*s.stages[i].walls.median(l.censored[1]))
-			}
+		l, st := &looks[i], &s.stages[i]
+		if !l.known {
+			continue
+		}
+		l.limit[waits] = max(hedgeFloor, 2*st.turns.median(l.censored[waits]))
+		l.limit[runs] = l.limit[waits]
+		if st.walls.len() > 0 {
+			l.limit[runs] = max(hedgeFloor, 2*st.walls.median(l.censored[runs]))
+		}
+		l.limit[showing] = DeliveryMillis
+		if st.shows.len() >= certain {
+			l.limit[showing] = max(showFloor, showTimes*st.shows.median(l.censored[showing]))
 		}
 	}
 	busy := !s.fresh.empty()
@@ -285,12 +310,13 @@ func (s *State) hedge(now int64, a *Actions) {
 	for _, e := range s.timers {
 		l := &looks[e.ref.Stage]
 		r := s.rep(e)
-		if !l.known || r == nil || r.state != granted || r.spare {
+		if !l.known || !mayLag(r) || r.spare {
 			continue
 		}
 		which, since := clockOf(r)
 		limit := l.limit[which]
 		switch p := int64(s.workers[r.worker].pace); {
+		case which == showing:
 		case busy && p > typical:
 			limit = limit * p / typical
 		case !busy && p > slow: // whoever begins now is done sooner
@@ -308,16 +334,25 @@ func (s *State) hedge(now int64, a *Actions) {
 		r.spare = true
 		s.hedged++
 		t := s.at(e.ref)
+		if r.state == asked { // what the others have shown is looked at meanwhile
+			s.advance(e.ref, t, now, a)
+			continue
+		}
 		s.requeue(e.ref, t)
 		a.Opened = a.Opened || t.seq != 0
 	}
 }
 
-// Hedging reports whether a replica of the task that is at work counts as a straggler, so that another is a copy of it.
+// lags reports whether a replica counts as a straggler: another of its task is a copy of it.
+func (s *State) lags(r *replica) bool {
+	return (r.state == granted || r.state == asked) && r.spare && !s.workers[r.worker].down
+}
+
+// Hedging reports whether a replica of the task counts as a straggler, so that another is a copy of it.
 func (s *State) Hedging(ref Ref) bool {
 	if t := s.at(ref); t != nil {
 		for i := range t.reps {
-			if r := &t.reps[i]; r.state == granted && r.spare && !s.workers[r.worker].down {
+			if s.lags(&t.reps[i]) {
 				return true
 			}
 		}

@@ -65,7 +65,7 @@ func TestCommitOfTheLostLapses(t *testing.T) {
 	first := give(t, s, 1, 0, 600_000)
 	commitTo(s, 1, first, root("out"), 1000)
 	var a Actions
-	s.Step(SessionDown{node(1)}, 2000, &a)
+	s.Step(SessionDown{Worker: node(1)}, 2000, &a)
 	s.Step(Tick{}, 2000+ResumeMillis, &a)
 	if len(a.Settle) != 1 || a.Settle[0].Verdict.Outcome != tasks.Lapsed {
 		t.Errorf("settled %+v, want it to lapse", a.Settle)
@@ -91,5 +91,108 @@ func TestHedgeInALargeFleet(t *testing.T) {
 	}
 	if err := Check(s); err != nil {
 		t.Error(err)
+	}
+}
+
+// show opens a worker's commit to out, which was compared with the bytes.
+func show(s *State, w int, l tasks.LeaseID, out dag.CID, now int64) (a Actions) {
+	s.Step(Revealed{Worker: node(w), Reveal: &tasks.Reveal{Lease: l, Root: out, Digest: [32]byte{1}, WallMillis: 10}, Checked: true, Good: true}, now, &a)
+	return a
+}
+
+// What a lost worker has is given to somebody else at once, what one has that may be back in a moment only after a while;
+// and whoever comes back in time counts all the same.
+func TestLostWorkerIsNotWaitedFor(t *testing.T) {
+	for _, c := range []struct {
+		name      string
+		lost      bool
+		committed bool
+		given     bool
+	}{
+		{"at work, expected back", false, false, false},
+		{"committed, expected back", false, true, false},
+		{"at work, lost", true, false, true},
+		{"committed, lost", true, true, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := plain(2, 4, 1)
+			l := give(t, s, 1, 0, 600_000)
+			other := give(t, s, 2, 0, 600_000)
+			if c.committed {
+				commitTo(s, 1, l, root("out"), 500)
+			}
+			var a Actions
+			s.Step(SessionDown{Worker: node(1), Lost: c.lost}, 1000, &a)
+			if _, given := s.Pick(node(3), Place{}); given != c.given {
+				t.Errorf("another may have it: %v, want %v", given, c.given)
+			}
+			if err := Check(s); err != nil {
+				t.Error(err)
+			}
+			s.Step(Tick{}, 1000+graceMillis, &a)
+			copied := give(t, s, 3, 7000, 600_000)
+			s.Step(SessionUp{node(1)}, 8000, &a)
+			commitTo(s, 1, l, root("out"), 9000)
+			if got := commitTo(s, 2, other, root("out"), 9000); len(got.Reveal) != 2 || len(got.Cancel) != 1 || got.Cancel[0].Lease != copied {
+				t.Errorf("asked %v and cancelled %v, want the first two and the copy", got.Reveal, got.Cancel)
+			}
+		})
+	}
+}
+
+// A worker that was asked for its reveal and does not answer is not waited for longer than such answers take; if it answers
+// after all, before the copy has, its word is taken and the copy is called off.
+func TestLateRevealIsHedged(t *testing.T) {
+	for _, answers := range []bool{false, true} {
+		s := plain(2, 4, 10)
+		now := int64(0)
+		for range 4 {
+			one, two := give(t, s, 1, now, 1e9), give(t, s, 2, now, 1e9)
+			commitTo(s, 1, one, root("out"), now+100)
+			commitTo(s, 2, two, root("out"), now+100)
+			show(s, 1, one, root("out"), now+150)
+			if a := show(s, 2, two, root("out"), now+150); len(a.Decide) != 1 {
+				t.Fatalf("decided %+v", a)
+			} else {
+				s.Step(&Verdicts{Items: a.Decide}, now, &a)
+			}
+			now += 200
+		}
+		one, two := give(t, s, 1, now, 1e9), give(t, s, 2, now, 1e9)
+		commitTo(s, 1, one, root("out"), now+100)
+		commitTo(s, 2, two, root("out"), now+100)
+		show(s, 1, one, root("out"), now+150)
+		var a Actions
+		s.Step(Tick{}, now+100+showFloor, &a)
+		if s.Hedges() != 0 {
+			t.Fatal("hedged too soon")
+		}
+		s.Step(Tick{}, now+101+showFloor+hedgeFloor, &a)
+		if s.Hedges() != 1 || !a.Opened {
+			t.Fatalf("%d hedged", s.Hedges())
+		}
+		now += 3000
+		third := give(t, s, 3, now, 1e9)
+		if ref, _ := s.Lookup(third); ref.Index != 4 {
+			t.Fatalf("the copy is of task %v", ref)
+		}
+		var end Actions
+		if answers {
+			if end = show(s, 2, two, root("out"), now+10); len(end.Cancel) != 1 || end.Cancel[0].Lease != third {
+				t.Errorf("cancelled %+v, want the copy", end.Cancel)
+			}
+		} else {
+			if a := commitTo(s, 3, third, root("out"), now+100); len(a.Reveal) != 1 || a.Reveal[0].Lease != third {
+				t.Fatalf("asked %+v", a.Reveal)
+			}
+			end = show(s, 3, third, root("out"), now+150)
+		}
+		if len(end.Decide) != 1 || end.Decide[0].Root != root("out") {
+			t.Errorf("answers %v: decided %+v", answers, end)
+		}
+		s.Step(&Verdicts{Items: end.Decide}, now+200, &end)
+		if err := Check(s); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -173,7 +173,8 @@ func (s *State) reveal(ev Revealed, now int64, a *Actions) {
 		s.advance(ref, t, now, a)
 		return
 	}
-	r.state = shown
+	s.stages[ref.Stage].shows.add(r.at, now-(r.until-DeliveryMillis))
+	r.state, r.spare = shown, false
 	r.root, r.digest, r.bytes, r.wall, r.cpu = v.Root, v.Digest, v.Bytes, v.WallMillis, v.CPUMillis
 	if r.began == 0 { // too short to have been heard of: its own word, which gains it nothing
 		s.ran(ref, r, min(v.WallMillis, now-r.at))
@@ -280,6 +281,7 @@ func (s *State) advance(ref Ref, t *task, now int64, a *Actions) {
 	if waiting+unchecked == 0 && most >= need {
 		switch d := s.agreed(ref, t, need); d.Action {
 		case verify.Accept:
+			s.callOff(ref, t, now, a) // a copy of one that answered after all
 			s.decide(ref, t, &d, a)
 			return
 		case verify.Compare:
@@ -292,17 +294,9 @@ func (s *State) advance(ref Ref, t *task, now int64, a *Actions) {
 		s.askCheck(ref, t, a)
 	case have > 0 && (have >= need-most || live+away == 0 && s.wants(ref, t) == 0):
 		// Enough have committed. Whoever has not must not be able to any more before the first root is named.
+		s.callOff(ref, t, now, a)
 		for i := range t.reps {
-			r := &t.reps[i]
-			switch r.state {
-			case granted:
-				s.gaveUp(ref, r, now)
-				a.Cancel = append(a.Cancel, Asked{Worker: s.workers[r.worker].id, Lease: r.lease, Reason: tasks.NoTasksLeft})
-				s.settle(ref, t, r, cancelled, a)
-			case committed:
-				if r.spare {
-					continue
-				}
+			if r := &t.reps[i]; r.state == committed && !r.spare {
 				r.state = asked
 				a.Reveal = append(a.Reveal, Asked{Worker: s.workers[r.worker].id, Lease: r.lease})
 				s.clock(ref, r, now+DeliveryMillis)
@@ -317,6 +311,17 @@ func (s *State) advance(ref Ref, t *task, now int64, a *Actions) {
 	s.requeue(ref, t)
 	if t.seq != 0 {
 		a.Opened = true
+	}
+}
+
+// callOff ends the replicas of a task that are at work: they are not needed any more.
+func (s *State) callOff(ref Ref, t *task, now int64, a *Actions) {
+	for i := range t.reps {
+		if r := &t.reps[i]; r.state == granted {
+			s.gaveUp(ref, r, now)
+			a.Cancel = append(a.Cancel, Asked{Worker: s.workers[r.worker].id, Lease: r.lease, Reason: tasks.NoTasksLeft})
+			s.settle(ref, t, r, cancelled, a)
+		}
 	}
 }
 

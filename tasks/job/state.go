@@ -85,6 +85,7 @@ type stage struct {
 	have    int       // of outputs
 	turns   ring      // turnaround of replicas, from grant to commit
 	walls   ring      // their running times
+	shows   ring      // from the question for a reveal to the answer
 	trials  int       // done tasks that are being audited
 }
 

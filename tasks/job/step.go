@@ -10,7 +10,7 @@ import (
 const (
 	// ResumeMillis is how long the leases of a lost session are kept.
 	ResumeMillis = 2 * 60 * 1000
-	// graceMillis is how long a lost session may stay away before its work is given to others as well.
+	// graceMillis is how long a session that is expected back may stay away before its work is given to others as well.
 	graceMillis = 5 * 1000
 	// DeliveryMillis is how long a worker may take from being asked for a reveal to its bytes being here, and
 	// checkMillis how long more for every MiB.
@@ -100,9 +100,9 @@ func (s *State) Step(ev Event, now int64, a *Actions) {
 	case *Unmerged:
 		s.unmerged(a)
 	case SessionUp:
-		s.session(ev.Worker, false, now, a)
+		s.session(ev.Worker, false, false, now, a)
 	case SessionDown:
-		s.session(ev.Worker, true, now, a)
+		s.session(ev.Worker, true, ev.Lost, now, a)
 	case Tick:
 		s.tick(now, a)
 	case *Done:

@@ -41,10 +41,11 @@ func (d *Driver) check(j *running, c job.Examine) {
 		}
 	}
 	j.checks[key] = f
-	secret := j.state.Secret()
+	secret, wait := j.state.Secret(), j.fetched.patience(c.Bytes)
 	d.work.Go(func() {
 		ev := job.Checked{Task: c.Task, Root: c.Root}
-		if !d.fetchAny(j.ctx, secret, &c, parcels, f.lost) {
+		took, ok := d.fetchAny(j.ctx, secret, &c, parcels, wait, f.lost)
+		if !ok {
 			ev.Missing = true
 			for i := range c.Claims {
 				ev.Bad = append(ev.Bad, c.Claims[i].Lease)
@@ -54,6 +55,9 @@ func (d *Driver) check(j *running, c job.Examine) {
 		}
 		d.box.Post(func() {
 			delete(j.checks, key)
+			if ok {
+				j.fetched.add(c.Bytes, took)
+			}
 			d.step(j, ev, time.Now().UnixMilli())
 		})
 	})
@@ -79,25 +83,58 @@ func (j *running) hurry(worker tasks.NodeID) {
 	}
 }
 
-// patience is the part of the time for a delivery after which the next claimant is asked as well.
-const patience = 6
+// Whoever has an output too is asked for it when the first that was asked takes longer than patient times the median of the
+// job's deliveries, but not before leastPatience; while that is not known, after the part 1/mostPatience of the time for a
+// delivery.
+const (
+	patient       = 4
+	leastPatience = 1500 * time.Millisecond
+	mostPatience  = 6
+	keptFetches   = 32
+	certainly     = 4 // deliveries that must be known
+)
+
+// deliveries is how long a job's newest deliveries took for every MiB begun, the newest last.
+type deliveries []time.Duration
+
+func (l *deliveries) add(size int64, took time.Duration) {
+	if len(*l) == keptFetches {
+		*l = append((*l)[:0], (*l)[1:]...)
+	}
+	*l = append(*l, took/time.Duration(1+size>>20))
+}
+
+// patience is how long a delivery of so many bytes may take before somebody else is asked as well.
+func (l deliveries) patience(size int64) time.Duration {
+	most := deliveryTime(size) / mostPatience
+	if len(l) < certainly {
+		return most
+	}
+	sorted := slices.Sorted(slices.Values(l))
+	return min(max(patient*sorted[len(sorted)/2]*time.Duration(1+size>>20), leastPatience), most)
+}
+
+// deliveryTime is how long a delivery may take in all.
+func deliveryTime(size int64) time.Duration {
+	return time.Duration(job.DeliveryMillis+size>>20*1000) * time.Millisecond
+}
 
 // fetchAny brings one copy here from the first claimant that delivers. They all claim to have the same bytes, so nobody is
 // waited for alone while there is another: the next is asked as soon as one fails, loses its session, or is slow. Whoever
-// was asked may still be the first.
-func (d *Driver) fetchAny(ctx context.Context, secret [32]byte, c *job.Examine, parcels map[tasks.LeaseID]tasks.Parcel, lost <-chan struct{}) bool {
+// was asked may still be the first. It returns how long it took from the first question on.
+func (d *Driver) fetchAny(ctx context.Context, secret [32]byte, c *job.Examine, parcels map[tasks.LeaseID]tasks.Parcel, wait time.Duration, lost <-chan struct{}) (took time.Duration, ok bool) {
 	select {
 	case d.net <- struct{}{}:
 		defer func() { <-d.net }()
 	case <-ctx.Done():
-		return false
+		return 0, false
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	limit := time.Duration(job.DeliveryMillis+c.Bytes>>20*1000) * time.Millisecond
+	start, limit := time.Now(), deliveryTime(c.Bytes)
 	done := make(chan bool, len(c.Claims))
 	begun, failed := 0, 0
-	slow := time.NewTimer(limit / patience)
+	slow := time.NewTimer(wait)
 	defer slow.Stop()
 	ask := func() {
 		if begun == len(c.Claims) {
@@ -105,7 +142,7 @@ func (d *Driver) fetchAny(ctx context.Context, secret [32]byte, c *job.Examine, 
 		}
 		from := &c.Claims[begun]
 		begun++
-		slow.Reset(limit / patience)
+		slow.Reset(wait)
 		d.work.Go(func() {
 			each, cancel := context.WithTimeout(ctx, limit)
 			defer cancel()
@@ -125,7 +162,7 @@ func (d *Driver) fetchAny(ctx context.Context, secret [32]byte, c *job.Examine, 
 		select {
 		case ok := <-done:
 			if ok {
-				return true
+				return time.Since(start), true
 			}
 			failed++
 			ask()
@@ -135,7 +172,7 @@ func (d *Driver) fetchAny(ctx context.Context, secret [32]byte, c *job.Examine, 
 			ask()
 		}
 	}
-	return false
+	return 0, false
 }
 
 // digests compares every claim with the bytes; it reports false when the job ended.

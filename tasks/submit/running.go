@@ -25,6 +25,7 @@ type running struct {
 	plan    []stagePlan
 	blocks  map[job.Ref][]inline // outputs that came inline and have no verdict yet
 	checks  map[checkKey]*fetching
+	fetched deliveries
 	parcels map[tasks.LeaseID]tasks.Parcel // outputs that lie in depots
 	watched chan struct{}                  // closed at the next change
 	retryAt int64                          // when failed gathers and merges are tried again

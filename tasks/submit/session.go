@@ -67,6 +67,8 @@ type session struct {
 	fit      map[*running]bool
 	gone     bool
 	dirty    bool // out has something
+	unheard  bool // it does not answer: see Unheard
+	farewell bool // it has said goodbye; the reader's until it has ended
 
 	mu    sync.Mutex
 	out   outbox
@@ -87,7 +89,7 @@ type outbox struct {
 }
 
 func (s *session) room() int {
-	if s.window == 0 {
+	if s.window == 0 || s.unheard {
 		return 0
 	}
 	return min(s.window-s.grants.held, maxInFlight-len(s.grants.m))
@@ -297,19 +299,60 @@ func (d *Driver) leave(s *session) {
 		return
 	}
 	d.drop(s)
+	d.miss(s, !s.relayed || s.farewell) // a relay cuts every circuit sooner or later; what was direct does not end by itself
+	if len(d.peers) > 2*d.o.MaxSessions {
+		d.prunePeers()
+	}
+}
+
+// miss tells the jobs that a worker cannot be talked to; lost is job.SessionDown's.
+func (d *Driver) miss(s *session, lost bool) {
 	now := time.Now().UnixMilli()
 	for _, j := range slices.Clone(d.active) {
-		d.step(j, job.SessionDown{Worker: s.peer.id}, now)
+		d.step(j, job.SessionDown{Worker: s.peer.id, Lost: lost}, now)
 		j.hurry(s.peer.id)
 		if j.offerAt != 0 { // look whether another worker is wanted now
 			j.offerAt = now
 			d.due(now)
 		}
 	}
-	if len(d.peers) > 2*d.o.MaxSessions {
-		d.prunePeers()
-	}
 	d.hungry = true
+}
+
+// hears notes that something of a worker has come.
+func (d *Driver) hears(s *session) {
+	s.heard = time.Now().UnixMilli()
+	if !s.unheard {
+		return
+	}
+	s.unheard, d.hungry = false, true
+	for _, j := range slices.Clone(d.active) {
+		d.step(j, job.SessionUp{Worker: s.peer.id}, s.heard)
+	}
+}
+
+// Quiet returns the workers that have something of ours and have said nothing for so long.
+func (d *Driver) Quiet(ctx context.Context, long time.Duration) ([]tasks.NodeID, error) {
+	return ask(ctx, d, func() (list []tasks.NodeID) {
+		for id, s := range d.sessions {
+			if len(s.grants.m) > 0 && time.Since(time.UnixMilli(s.heard)) >= long {
+				list = append(list, id)
+			}
+		}
+		return list
+	})
+}
+
+// Unheard says that a worker does not answer, though its connection stands. Until it says something it gets nothing more,
+// and what it has may be given to others; it counts still if it comes in time.
+func (d *Driver) Unheard(worker tasks.NodeID) {
+	d.box.Post(func() {
+		if s := d.sessions[worker]; s != nil && !s.unheard {
+			d.log.Info("A worker does not answer; others may have its tasks", "worker", worker)
+			s.unheard = true
+			d.miss(s, true)
+		}
+	})
 }
 
 // drop takes a session off the list and closes it. Its leases stay.
@@ -392,6 +435,7 @@ func (s *session) read() error {
 		}
 		if bye, ok := m.(*wire.Bye); ok {
 			s.d.log.Debug("A worker says goodbye", "worker", s.peer.id, "reason", string(bye.Reason.Code))
+			s.farewell = true
 			return nil
 		}
 		handle := s.prepare(m)
@@ -403,7 +447,7 @@ func (s *session) read() error {
 		s.d.box.Post(func() {
 			<-credit
 			if !s.gone {
-				s.heard = time.Now().UnixMilli()
+				s.d.hears(s)
 				handle()
 			}
 		})

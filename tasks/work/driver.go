@@ -385,6 +385,18 @@ func (d *Driver) Status(ctx context.Context) (Status, error) {
 	return st, err
 }
 
+// Quiet returns the submitters whose leases or verdicts are open here and who have said nothing for so long.
+func (d *Driver) Quiet(ctx context.Context, long time.Duration) ([]tasks.NodeID, error) {
+	return ask(ctx, d, func() (list []tasks.NodeID) {
+		for _, s := range d.order {
+			if s.up && len(s.m) > 0 && time.Since(s.spoke) >= long {
+				list = append(list, s.peer)
+			}
+		}
+		return list
+	})
+}
+
 // Pins calls visit with every root that must stay in the store: inputs of leases, and outputs without a verdict that
 // are not in the log itself.
 func (d *Driver) Pins(ctx context.Context, visit func(dag.CID) error) error {

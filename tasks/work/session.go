@@ -39,6 +39,7 @@ type session struct {
 	since     int64
 	up        bool
 	conn      *connection
+	spoke     time.Time // when something of the submitter came last
 	epoch     uint64
 	token     wire.Token
 	m         map[tasks.LeaseID]*held
@@ -413,6 +414,7 @@ func (s *session) read(c *connection) error {
 		s.d.box.Post(func() {
 			<-credit
 			if s.conn == c {
+				s.spoke = time.Now()
 				s.hear(m, heard)
 			}
 		})
