@@ -38,7 +38,7 @@ func enter(dir string, want Layers) (have Layers, err error) {
 	lowerLimits()
 	try(LayerPrivileges, dropPrivileges)
 	try(LayerLandlock, func() error { return landlock(dir) })
-	try(LayerSyscalls, filterSyscalls)
+	try(LayerSyscalls, func() error { return filterSyscalls(have&LayerRoot != 0) })
 	return have, errors.Join(errs...)
 }
 
@@ -214,9 +214,9 @@ func landlockAllow(ruleset int, path string, access uint64) error {
 	return nil
 }
 
-// filterSyscalls lets every thread make only the system calls on the list.
-func filterSyscalls() error {
-	program, err := syscallFilter(os.Getpid())
+// filterSyscalls lets every thread make only the system calls on the list, which is longer in a root of its own.
+func filterSyscalls(ownRoot bool) error {
+	program, err := syscallFilter(os.Getpid(), ownRoot)
 	if err != nil {
 		return err
 	}

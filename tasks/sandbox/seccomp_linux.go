@@ -12,11 +12,11 @@ import (
 var allowed = [...]uint32{
 	unix.SYS_READ, unix.SYS_WRITE, unix.SYS_FUTEX, unix.SYS_EPOLL_PWAIT, unix.SYS_EPOLL_CTL, unix.SYS_NANOSLEEP, unix.SYS_SCHED_YIELD,
 	unix.SYS_RT_SIGRETURN, unix.SYS_MADVISE, unix.SYS_MMAP, unix.SYS_MUNMAP, unix.SYS_MPROTECT, unix.SYS_MREMAP, unix.SYS_BRK, unix.SYS_MINCORE,
-	unix.SYS_CLOSE, unix.SYS_OPENAT, unix.SYS_OPENAT2, unix.SYS_FSTAT, unix.SYS_STATX, unix.SYS_GETDENTS64, unix.SYS_LSEEK,
+	unix.SYS_CLOSE, unix.SYS_FSTAT, unix.SYS_STATX, unix.SYS_GETDENTS64, unix.SYS_LSEEK,
 	unix.SYS_PREAD64, unix.SYS_PWRITE64, unix.SYS_READV, unix.SYS_WRITEV, unix.SYS_COPY_FILE_RANGE, unix.SYS_SENDFILE, unix.SYS_SPLICE,
-	unix.SYS_FCNTL, unix.SYS_FSYNC, unix.SYS_FDATASYNC, unix.SYS_FTRUNCATE, unix.SYS_TRUNCATE,
+	unix.SYS_FCNTL, unix.SYS_FSYNC, unix.SYS_FDATASYNC, unix.SYS_FTRUNCATE,
 	unix.SYS_MKDIRAT, unix.SYS_UNLINKAT, unix.SYS_RENAMEAT2, unix.SYS_RENAMEAT, unix.SYS_LINKAT, unix.SYS_FACCESSAT, unix.SYS_FACCESSAT2,
-	unix.SYS_READLINKAT, unix.SYS_UTIMENSAT, unix.SYS_FCHMOD, unix.SYS_FCHMODAT, unix.SYS_CHDIR, unix.SYS_FCHDIR, unix.SYS_GETCWD, unix.SYS_UMASK,
+	unix.SYS_READLINKAT, unix.SYS_CHDIR, unix.SYS_FCHDIR, unix.SYS_GETCWD, unix.SYS_UMASK,
 	unix.SYS_DUP, unix.SYS_DUP3, unix.SYS_PIPE2, unix.SYS_EVENTFD2, unix.SYS_EPOLL_CREATE1,
 	unix.SYS_RT_SIGACTION, unix.SYS_RT_SIGPROCMASK, unix.SYS_SIGALTSTACK, unix.SYS_RESTART_SYSCALL, unix.SYS_SETITIMER,
 	unix.SYS_TIMER_CREATE, unix.SYS_TIMER_SETTIME, unix.SYS_TIMER_DELETE, unix.SYS_CLOCK_GETTIME, unix.SYS_CLOCK_GETRES,
@@ -24,6 +24,17 @@ var allowed = [...]uint32{
 	unix.SYS_GETPID, unix.SYS_GETPPID, unix.SYS_GETTID, unix.SYS_GETUID, unix.SYS_GETEUID, unix.SYS_GETGID, unix.SYS_GETEGID,
 	unix.SYS_SET_ROBUST_LIST, unix.SYS_SET_TID_ADDRESS, unix.SYS_RSEQ, unix.SYS_MEMBARRIER, unix.SYS_EXIT, unix.SYS_EXIT_GROUP,
 }
+
+// allowedInRoot are those by which a program could change files that it may not open, were they there: Landlock looks at none of them
+// or, before its version 3 (Linux 6.2), not at the cutting of files. They are for runners that have a root of their own.
+var allowedInRoot = [...]uint32{
+	unix.SYS_TRUNCATE, unix.SYS_OPENAT2, unix.SYS_UTIMENSAT, unix.SYS_FCHMOD, unix.SYS_FCHMODAT,
+}
+
+// opens are the system calls that open files by name, and which of their arguments has the flags.
+var opens = append(opensHere[:], open{unix.SYS_OPENAT, 2})
+
+type open struct{ nr, flags uint32 }
 
 // Where the kernel puts things for a filter to see (struct seccomp_data).
 const (
@@ -39,8 +50,8 @@ const (
 	retNoSys = unix.SECCOMP_RET_ERRNO | uint32(unix.ENOSYS)
 )
 
-// syscallFilter assembles the filter for the process pid.
-func syscallFilter(pid int) ([]unix.SockFilter, error) {
+// syscallFilter assembles the filter for the process pid, which has a root of its own or sees everybody's.
+func syscallFilter(pid int, ownRoot bool) ([]unix.SockFilter, error) {
 	load := func(at uint32) unix.SockFilter {
 		return unix.SockFilter{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: at}
 	}
@@ -53,8 +64,35 @@ func syscallFilter(pid int) ([]unix.SockFilter, error) {
 		load(dataArch), jump(unix.BPF_JEQ, auditArch, 1, 0), ret(retKill), // another architecture has other numbers
 		load(dataNr),
 	}
-	for _, nr := range append(allowed[:], allowedHere[:]...) {
-		p = append(p, jump(unix.BPF_JEQ, nr, 0, 1), ret(retAllow))
+	allow := func(list ...uint32) {
+		for _, nr := range list {
+			p = append(p, jump(unix.BPF_JEQ, nr, 0, 1), ret(retAllow))
+		}
+	}
+	allow(allowed[:]...)
+	allow(allowedHere[:]...)
+	if ownRoot {
+		allow(allowedInRoot[:]...)
+		allow(allowedInRootHere[:]...)
+	} else { // which libraries do without
+		p = append(p, jump(unix.BPF_JEQ, unix.SYS_OPENAT2, 0, 1), ret(retNoSys))
+	}
+	for _, o := range opens {
+		if ownRoot {
+			allow(o.nr)
+			continue
+		}
+		// Opening cuts a file, with O_TRUNC, also when it is not opened for writing, which Landlock before version 3 lets pass.
+		p = append(p,
+			jump(unix.BPF_JEQ, o.nr, 0, 7),
+			load(dataArg0+8*o.flags),
+			jump(unix.BPF_JSET, unix.O_TRUNC, 0, 4),
+			unix.SockFilter{Code: unix.BPF_ALU | unix.BPF_AND | unix.BPF_K, K: unix.O_ACCMODE},
+			jump(unix.BPF_JEQ, unix.O_WRONLY, 2, 0),
+			jump(unix.BPF_JEQ, unix.O_RDWR, 1, 0),
+			ret(retPerm),
+			ret(retAllow),
+		)
 	}
 	// Threads, but no processes and no namespaces.
 	const thread = unix.CLONE_VM | unix.CLONE_FS | unix.CLONE_FILES | unix.CLONE_SIGHAND | unix.CLONE_THREAD

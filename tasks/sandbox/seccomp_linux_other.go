@@ -9,4 +9,4 @@ import (
 )
 
 // syscallFilter has no list for this architecture.
-func syscallFilter(int) ([]unix.SockFilter, error) { return nil, errors.ErrUnsupported }
+func syscallFilter(int, bool) ([]unix.SockFilter, error) { return nil, errors.ErrUnsupported }

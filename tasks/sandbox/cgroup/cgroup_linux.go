@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -44,7 +45,10 @@ type Group struct {
 // trees tells the folders of several trees of one process apart.
 var trees atomic.Int64
 
-const prefix = "kith-"
+const (
+	prefix = "kith-"
+	aside  = prefix + "node" // where a process steps aside to, with version 2
+)
 
 // Open finds this process's own groups and makes the folder below them. What earlier processes left empty is removed.
 func Open() (*Tree, error) { return openAt("/proc", os.Getpid()) }
@@ -61,11 +65,13 @@ func openAt(proc string, pid int) (*Tree, error) {
 	}
 	t := &Tree{of: map[string]string{}, v2: map[string]bool{}}
 	name := fmt.Sprintf("%s%d-%d-%d", prefix, pid, start, trees.Add(1))
-	for _, c := range needed {
-		g, ok := own[c]
-		if !ok {
-			return nil, errors.Join(fmt.Errorf("%w: no controller %q", ErrUnavailable, c), t.Close())
+	for _, c := range needed { // before anything is changed
+		if _, ok := own[c]; !ok {
+			return nil, fmt.Errorf("%w: no controller %q", ErrUnavailable, c)
 		}
+	}
+	for _, c := range needed {
+		g := own[c]
 		dir := filepath.Join(g.dir, name)
 		t.of[c], t.v2[c] = dir, g.v2
 		if slices.Contains(t.dirs, dir) {
@@ -313,6 +319,9 @@ func ownGroups(proc string) (map[string]own, error) {
 			continue
 		}
 		if f[1] == "" {
+			if path.Base(f[2]) == aside { // one that stepped aside makes its groups where it was
+				f[2] = path.Dir(f[2])
+			}
 			dir, ok := mountOf(mounts, "cgroup2", "", f[2])
 			if !ok {
 				continue
@@ -372,11 +381,11 @@ func delegate(dir string, pid int) error {
 			return fmt.Errorf("the group %s has other members: it was not delegated to this process alone", dir)
 		}
 	}
-	aside := filepath.Join(dir, prefix+"node")
-	if err := os.Mkdir(aside, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+	to := filepath.Join(dir, aside)
+	if err := os.Mkdir(to, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	if err := put(filepath.Join(aside, "cgroup.procs"), int64(pid)); err != nil {
+	if err := put(filepath.Join(to, "cgroup.procs"), int64(pid)); err != nil {
 		return err
 	}
 	return enable(dir)

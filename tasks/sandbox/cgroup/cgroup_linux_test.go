@@ -229,6 +229,46 @@ func TestVersion2(t *testing.T) {
 	}
 }
 
+// TestHalfDelegated: where a controller is missing, nothing is changed.
+func TestHalfDelegated(t *testing.T) {
+	root := fake(t, map[string]string{
+		"proc/42/stat":                           stat,
+		"proc/self/cgroup":                       "0::/kith.service\n",
+		"proc/self/mountinfo":                    "30 20 0:26 / ROOT/cg rw - cgroup2 cgroup2 rw\n",
+		"cg/kith.service/cgroup.controllers":     "memory pids\n",
+		"cg/kith.service/cgroup.subtree_control": "",
+	})
+	if _, err := openAt(filepath.Join(root, "proc"), 42); !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "cpu") {
+		t.Errorf("got %v", err)
+	}
+	if list, err := os.ReadDir(filepath.Join(root, "cg/kith.service")); err != nil || len(list) != 2 {
+		t.Errorf("left: %v, %v", list, err)
+	}
+	if s := kernelFile(t, filepath.Join(root, "cg/kith.service/cgroup.subtree_control")); s != "" {
+		t.Errorf("handed on: %q", s)
+	}
+}
+
+// TestTwice: a process that has stepped aside for one tree makes the next beside it, not below.
+func TestTwice(t *testing.T) {
+	first, err := Open()
+	if err != nil {
+		t.Skip(err)
+	}
+	second, err := Open()
+	if err != nil {
+		t.Fatal(err, first.Close())
+	}
+	for i, dir := range first.dirs {
+		if filepath.Dir(dir) != filepath.Dir(second.dirs[i]) {
+			t.Errorf("%s and %s", dir, second.dirs[i])
+		}
+	}
+	if err := errors.Join(first.Close(), second.Close()); err != nil {
+		t.Error(err)
+	}
+}
+
 func (t *Tree) dirsOrNone() []string {
 	if t == nil {
 		return nil
@@ -248,11 +288,12 @@ func TestOwnGroups(t *testing.T) {
 		{"outside of the mount", "4:memory:/other\n", "1 0 0:1 /docker/1 ROOT/m ro - cgroup cgroup rw,memory\n", "memory", "", false},
 		{"not mounted", "4:memory:/a\n", "1 0 0:1 / / rw - ext4 /dev/vda rw\n", "memory", "", false},
 		{"version 2", "0::/\n", "1 0 0:1 / ROOT/u rw - cgroup2 cgroup rw\n", "pids", "u", true},
+		{"version 2, stepped aside", "0::/a/kith-node\n", "1 0 0:1 / ROOT/u rw - cgroup2 cgroup rw\n", "pids", "u/a", true},
 		{"version 2 without it", "0::/\n", "1 0 0:1 / ROOT/u rw - cgroup2 cgroup rw\n", "memory", "", false},
 		{"nonsense", "4:\n:::::\n\n", "x\n - \n1 2 3 - cgroup\n", "memory", "", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			root := fake(t, map[string]string{"self/cgroup": c.cgroup, "self/mountinfo": c.mounts, "u/cgroup.controllers": "pids\n"})
+			root := fake(t, map[string]string{"self/cgroup": c.cgroup, "self/mountinfo": c.mounts, "u/cgroup.controllers": "pids\n", "u/a/cgroup.controllers": "pids\n"})
 			groups, err := ownGroups(root)
 			if err != nil {
 				t.Fatal(err)

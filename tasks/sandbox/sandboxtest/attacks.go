@@ -106,6 +106,11 @@ func attacks(t *testing.T, e sandbox.Engine) {
 				t.Skip("deleted files are not counted here")
 			}
 			r := runner(t, e)
+			if c.name == "disk fill in a closed folder" && held&(root|syscalls) == syscalls {
+				_, err := r.Run(t.Context(), c.work(t, r))
+				WantReason(t, err, tasks.TaskFailed) // it can close none
+				return
+			}
 			_, err := r.Run(t.Context(), c.work(t, r))
 			WantReason(t, err, c.code)
 			noStrays(t)

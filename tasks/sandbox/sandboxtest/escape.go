@@ -174,7 +174,12 @@ var portable = []attempt{
 		return os.WriteFile(filepath.Join(h.In, "more"), nil, 0o600)
 	}},
 	{"remove an input", files, func(h *Host, _ *tasks.Call) error { return os.Remove(filepath.Join(h.In, "data")) }},
-	{"change the mode of an input", root, func(h *Host, _ *tasks.Call) error { return os.Chmod(filepath.Join(h.In, "data"), 0o777) }},
+	{"cut a key", root | syscalls, func(h *Host, _ *tasks.Call) error { return os.Truncate(h.Secret, 1) }},
+	{"change the mode of a key", root | syscalls, func(h *Host, _ *tasks.Call) error { return os.Chmod(h.Secret, 0o644) }},
+	{"change the time of a key", root | syscalls, func(h *Host, _ *tasks.Call) error {
+		return os.Chtimes(h.Secret, time.Time{}, time.Unix(1, 0))
+	}},
+	{"change the mode of an input", root | syscalls, func(h *Host, _ *tasks.Call) error { return os.Chmod(filepath.Join(h.In, "data"), 0o777) }},
 	{"replace the scratch folder", files, func(h *Host, c *tasks.Call) error {
 		return os.Rename(c.Scratch, c.Scratch+"-old")
 	}},

@@ -68,6 +68,16 @@ var ofSystem = []attempt{
 	{"read the system's devices", files, read(func(*Host) string { return "/sys/class/dmi/id/sys_vendor" })},
 	{"open a device", files, func(*Host, *tasks.Call) error { f, err := os.Open("/dev/zero"); return after(f, err) }},
 	{"open the terminal", files, func(*Host, *tasks.Call) error { f, err := os.Open("/dev/tty"); return after(f, err) }},
+	{"cut a key by opening it for nothing", root | syscalls, cut(func(h *Host) string { return h.Secret }, unix.O_ACCMODE)},
+	{"cut an input by opening it for reading", root | syscalls, cut(func(h *Host) string { return filepath.Join(h.In, "data") }, unix.O_RDONLY)},
+	{"change the mode of an open input", root | syscalls, func(h *Host, _ *tasks.Call) error {
+		f, err := os.Open(filepath.Join(h.In, "data"))
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		return f.Chmod(0o777)
+	}},
 	{"make a device", syscalls | landlock | privileges | namespaces, func(_ *Host, c *tasks.Call) error {
 		return unix.Mknod(filepath.Join(c.Scratch, "null"), unix.S_IFCHR|0o600, int(unix.Mkdev(1, 3)))
 	}},
@@ -126,6 +136,17 @@ var ofSystem = []attempt{
 	{"reserve disk past the end of a file", syscalls, call(unix.SYS_FALLOCATE, nowhere)},
 	{"lock memory", syscalls, call(unix.SYS_MLOCKALL, nowhere)},
 	{"system calls of another kind (x32)", syscalls, call(1<<30 + unix.SYS_GETPID)},
+}
+
+// cut opens a file so that it is cut, for nothing else.
+func cut(name func(*Host) string, mode int) func(*Host, *tasks.Call) error {
+	return func(h *Host, _ *tasks.Call) error {
+		fd, err := unix.Open(name(h), mode|unix.O_TRUNC|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		return unix.Close(fd)
+	}
 }
 
 func after(f *os.File, err error) error {
