@@ -7,10 +7,12 @@ import (
 	"time"
 )
 
-// Times of a stop. Together they stay below what service managers and impatient people allow.
+// Times of a stop. Together they stay below what service managers allow. The things to close share one budget, because a
+// machine that stands still does so for whichever of them is closing; what comes after a slow one still gets a moment.
 const (
-	partsTimeout = 3 * time.Second // for everything supervised to return
-	closeTimeout = 2 * time.Second // for each thing to close
+	partsTimeout = 3 * time.Second  // for everything supervised to return
+	closeBudget  = 10 * time.Second // for everything to close, one after the other
+	closeAtLeast = time.Second      // for each, also when the budget is spent
 )
 
 // closing is a list of things to close, the last opened first.
@@ -33,8 +35,10 @@ func (c *closing) add(name string, close func() error) {
 // rest from closing.
 func (c *closing) run() error {
 	var errs []error
+	end := time.Now().Add(closeBudget)
 	for i := len(c.items) - 1; i >= 0; i-- {
 		it := c.items[i]
+		left := max(closeAtLeast, time.Until(end))
 		done := make(chan error, 1)
 		go func() { done <- it.close() }()
 		select {
@@ -42,8 +46,8 @@ func (c *closing) run() error {
 			if err != nil {
 				errs = append(errs, fmt.Errorf("close %s: %w", it.name, err))
 			}
-		case <-time.After(closeTimeout):
-			errs = append(errs, fmt.Errorf("%s did not close within %s", it.name, closeTimeout))
+		case <-time.After(left):
+			errs = append(errs, fmt.Errorf("%s did not close within %s", it.name, left.Round(time.Millisecond)))
 		}
 	}
 	c.items = nil

@@ -83,7 +83,7 @@ func startWithout(t *testing.T, home string, settings map[string]string, without
 		select {
 		case err := <-done:
 			return err
-		case <-time.After(10 * time.Second):
+		case <-time.After(time.Minute):
 			return errors.New("the node does not stop")
 		}
 	}
