@@ -73,6 +73,14 @@ func startStray(mark string, more int) error {
 	return cmd.Start()
 }
 
+// startSleeper starts a program that is not Kith's and has the mark for a name.
+func startSleeper(mark string) error {
+	cmd := exec.Command("/bin/sleep", "60")
+	cmd.Args[0] = mark
+	ownSession(cmd)
+	return cmd.Start()
+}
+
 // Kinds returns the kinds of the suite: "test.kind", whose phases are deeds and misdeeds, "test.alone", the same but not
 // reusable, and "test.numbers", whose results are compared by the number in the file "n".
 func Kinds() tasks.Registry { return registry{} }
@@ -308,6 +316,13 @@ func misdeed(_ context.Context, c *tasks.Call, arg string, num int) error {
 		return startStray(roleMark+arg, 3)
 	case "strays": // the same, with nine of them
 		return startStray(roleMark+arg, 9)
+	case "sleepers": // nine small programs of the system, each in a session of its own
+		for range 9 {
+			if err := startSleeper(roleMark + arg); err != nil {
+				return err
+			}
+		}
+		return nil
 	case "stray exit":
 		if err := startStray(roleMark+arg, 3); err != nil {
 			return err
