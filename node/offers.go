@@ -164,6 +164,9 @@ func (a *advert) describe() wire.Capability {
 	if l := a.node.live.Load(); l != nil {
 		c.Sandbox = l.runners.engine.Grade()
 		c.Depot = a.node.isDepot(l)
+		if l.gives != nil && l.gives.ready != nil {
+			c.Share, c.Stays = l.gives.ready.Share(time.Now()), l.gives.ready.Stays().Milliseconds()
+		}
 	}
 	for _, k := range a.node.kinds.Names() {
 		kind, err := a.node.kinds.Kind(k)

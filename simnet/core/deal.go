@@ -80,7 +80,7 @@ func (s *submitter) dealJob(j *running, table []*session) (given int) {
 		h := &w.hosts[x.host]
 		s.worker = deal.Worker{
 			Node: match.Node{
-				ID: x.id, Given: x.given, RTT: x.rtt, Load: 1000 * int(h.busy) / max(1, x.slots), Relayed: w.classes[h.class].Actor == scenario.Relayed,
+				ID: x.id, Given: x.given, RTT: x.rtt, Load: 1000 * int(h.busy) / max(1, x.slots), Relayed: w.relayed(h), Stay: w.stay(h),
 			},
 			Place: x.place, Slots: x.slots, Room: x.room(), Held: x.live, Open: len(x.held),
 		}
@@ -105,7 +105,8 @@ func (s *submitter) give(j *running, x *session, ref job.Ref, stranger bool) {
 	if j.state.Place(x.id) != x.place {
 		s.step(j, &job.Placed{Worker: x.id, Place: x.place})
 	}
-	expiry := now + j.state.Life(x.id, leaseLife+int64(4000*j.spec.Seconds))
+	life := j.state.Life(x.id, leaseLife+int64(4000*j.spec.Seconds))
+	expiry := now + w.stay(&w.hosts[x.host]).Life(life, s.book.Get(x.id, now).Kept())
 	attempt := j.state.Attempt(ref)
 	id := leaseID(j.number, ref, attempt, x.host, expiry)
 	li := w.newLease()

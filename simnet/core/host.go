@@ -209,6 +209,17 @@ func (w *World) unheard(h *host) int64 {
 	return unanswered
 }
 
+// stay is how a host comes and goes, as it would know of itself.
+func (w *World) stay(h *host) match.Stay {
+	switch {
+	case w.classes[h.class].Actor == scenario.Laptop:
+		return match.Stay{Share: int(math.Round(1000 * links.AwakeMean))}
+	case w.sc.Churn.Typical:
+		return match.Stay{Share: int(1000 * links.Present), Millis: links.SessionMedian().Milliseconds()}
+	}
+	return match.Stay{}
+}
+
 // bump makes what is planned for a lease void.
 func (w *World) bump(x *lease) { x.serial++ }
 

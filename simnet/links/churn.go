@@ -38,6 +38,11 @@ func Session(r *rand.Rand) time.Duration {
 	return hours(sessionScale * math.Pow(-math.Log(1-r.Float64()), 1/sessionShape))
 }
 
+// SessionMedian is how long half of the hosts that come stay at least.
+func SessionMedian() time.Duration {
+	return hours(sessionScale * math.Pow(math.Ln2, 1/sessionShape))
+}
+
 // Absence draws how long a host that goes is away.
 func Absence(r *rand.Rand) time.Duration {
 	return hours(math.Exp(absenceMu + absenceSigma*r.NormFloat64()))
@@ -85,7 +90,7 @@ func gamma(r *rand.Rand, shape float64) float64 {
 // N. Daswani and R. Jain, "An Experimental Study of the Skype Peer-to-Peer VoIP System", IPTPS 2006; five months, 82
 // million data points). Chosen are that the wave between them is a cosine, and the hour of its peak within that span.
 const (
-	awakeMean  = 0.81 * 0.83
+	AwakeMean  = 0.81 * 0.83
 	awakeNight = 1 - 0.45 // of the peak
 	awakePeak  = 14       // o'clock
 )
@@ -94,5 +99,5 @@ const (
 func Awake(region int, at time.Duration) float64 {
 	const swing = (1 - awakeNight) / (1 + awakeNight)
 	h := at.Hours() + float64(offsets[region]) - awakePeak
-	return awakeMean * (1 + swing*math.Cos(2*math.Pi*h/24))
+	return AwakeMean * (1 + swing*math.Cos(2*math.Pi*h/24))
 }

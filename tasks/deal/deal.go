@@ -32,7 +32,7 @@ type Job struct {
 }
 
 // Worker is one that has a session and may be used by the job. Of Node, what the table works out itself is ignored:
-// Group, Account, Free, Running, Quota, and what trust says.
+// Group, Account, Free, Running, Quota, Pace, and what trust says.
 type Worker struct {
 	match.Node
 	Place job.Place
@@ -132,6 +132,7 @@ func (t *Table) Seat(key int, w *Worker) {
 	share := j.State.Ahead(w.ID, w.Slots, t.work, max(1, j.Slots)) // so that nobody hoards the last tasks of a job
 	n := w.Node
 	n.Group, n.Account, n.Free, n.Running = w.Place.Group, w.Place.Account, min(w.Room, share-w.Held), w.Held
+	n.Pace = j.State.Pace(w.ID)
 	n.Reliable, n.Honest, n.Proven, n.Quota = r.Reliability(), r.Honesty(), r.Proven(), 0
 	group := ""
 	if quota := r.Quota(); !r.Proven() && (j.Known || quota < trust.FirstQuota) {
@@ -236,5 +237,5 @@ func (t *Table) need(ref job.Ref) *match.Need {
 		t.tried = append(t.tried, match.Place{Node: v.Worker, Group: v.Place.Group, Account: v.Place.Account, Vote: v.Vote})
 	}
 	t.holders = s.Holders(ref, t.holders[:0])
-	return &match.Need{Tried: t.tried, Holders: t.holders, Sealed: t.job.Sealed}
+	return &match.Need{Tried: t.tried, Holders: t.holders, Sealed: t.job.Sealed, Takes: s.Takes(ref.Stage)}
 }

@@ -135,6 +135,24 @@ func (s *State) long() bool {
 	return false
 }
 
+// Takes returns how long a task of a stage usually runs, in milliseconds; 0 if that is not known.
+func (s *State) Takes(stage int) int64 {
+	if w := &s.stages[stage].walls; w.len() >= certain {
+		return w.median(0)
+	}
+	return 0
+}
+
+// Longest is Takes of the stage with tasks to do whose tasks take longest.
+func (s *State) Longest() (millis int64) {
+	for i := range s.stages {
+		if s.stages[i].open > 0 {
+			millis = max(millis, s.Takes(i))
+		}
+	}
+	return millis
+}
+
 // Life returns how long a worker's lease should live that lives so many milliseconds for a usual one.
 func (s *State) Life(id tasks.NodeID, millis int64) int64 {
 	return min(millis*int64(max(s.Pace(id), typical))/typical, 16*millis)

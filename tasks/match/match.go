@@ -39,6 +39,8 @@ type Node struct {
 	Reliable int // accepted results, per mille of those due (trust)
 	Honest   int // results that were not bad, per mille (trust)
 	Proven   bool
+	Pace     int // how long it takes, per mille of what is usual; 0: not known
+	Stay     Stay
 }
 
 // Place is where a replica of a task was leased before.
@@ -62,6 +64,7 @@ type Need struct {
 	Kinds   []string       // of every step
 	Tried   []Place        // its replicas so far
 	Holders []tasks.NodeID // nodes that hold its inputs already
+	Takes   int64          // how long it usually runs, milliseconds; 0: not known
 	// Full says that the job has used as many nodes as it may; only Known nodes get more of it.
 	Full  bool
 	Known []tasks.NodeID // sorted (slices.SortFunc by bytes); read only if Full
@@ -196,13 +199,14 @@ func busy(_ *Need, n *Node) tasks.Code {
 // Costs in milliseconds. They are guesses of what each thing adds to the time until a result, on the scale of a small
 // task; only their order matters.
 const (
-	costRunning = 20  // each task the node has already, so that work spreads
-	costLoad    = 100 // at full load of the machine
-	costRelay   = 200 // blocks through a relay
-	costFetch   = 60  // the inputs are not there
-	costDoubt   = 400 // for a node none of whose results were accepted
-	costSlow    = 15  // each tenth of the scale that the node's grade is below the best; ungraded counts as the middle
-	costStrange = 150 // inputs that are not public, to a node that has not proven itself
+	costRunning = 20      // each task the node has already, so that work spreads
+	costLoad    = 100     // at full load of the machine
+	costRelay   = 200     // blocks through a relay
+	costFetch   = 60      // the inputs are not there
+	costDoubt   = 400     // for a node none of whose results were accepted
+	costSlow    = 15      // each tenth of the scale that the node's grade is below the best; ungraded counts as the middle
+	costStrange = 150     // inputs that are not public, to a node that has not proven itself
+	costLeaves  = 1 << 40 // a task longer than the node usually stays: only if there is nobody else
 )
 
 // cost estimates in milliseconds what giving the task to n adds.
@@ -219,6 +223,9 @@ func cost(need *Need, n *Node) int64 {
 	if need.Sealed && !n.Proven {
 		c += costStrange
 	}
+	if n.Stay.Leaves(need.Takes, n.Pace) {
+		c += costLeaves
+	}
 	if !slices.Contains(need.Holders, n.ID) {
 		c += costFetch
 	}
@@ -228,6 +235,7 @@ func cost(need *Need, n *Node) int64 {
 // Summary counts the nodes refused by each filter. The zero Summary is of no nodes.
 type Summary struct {
 	Nodes int
+	Short int // of those that nothing refused, who usually stay shorter than the task takes (tasks.ShortStay)
 	Fell  [Filters]struct {
 		Code  tasks.Code
 		Count int
@@ -267,6 +275,9 @@ next:
 			}
 		}
 		c := cost(need, n)
+		if c >= costLeaves {
+			s.Short++
+		}
 		if best < 0 || c < least || c == least && before(n, &nodes[best]) {
 			best, least = i, c
 		}

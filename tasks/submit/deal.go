@@ -107,7 +107,7 @@ func (d *Driver) lay(j *running, now int64) {
 		}
 		d.seats = append(d.seats, dealt{s: s})
 		t.Seat(len(d.seats)-1, &deal.Worker{
-			Node:  match.Node{ID: s.peer.id, Given: s.given, RTT: s.rtt, Load: s.load, Relayed: s.relayed, Band: s.cap.Band},
+			Node:  match.Node{ID: s.peer.id, Given: s.given, RTT: s.rtt, Load: s.load, Relayed: s.relayed, Band: s.cap.Band, Stay: s.stay()},
 			Place: d.placeOf(j, s.peer), Slots: s.slots(), Room: s.room(), Held: s.grants.held, Open: len(s.grants.m),
 		})
 	}
@@ -147,6 +147,11 @@ func (d *Driver) give(j *running, turn deal.Turn, now int64) bool {
 // distrusts reports whether a worker's record keeps it from a job whose inputs are not public.
 func (d *Driver) distrusts(j *running, s *session, now int64) bool {
 	return deal.Distrusts(j.sealed(), d.trust.Get(s.peer.id, now))
+}
+
+// stay is how a worker comes and goes, as it says.
+func (s *session) stay() match.Stay {
+	return match.Stay{Share: s.cap.Share, Millis: s.cap.Stays}
 }
 
 // sealed reports whether a job's inputs are not public.

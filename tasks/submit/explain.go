@@ -62,6 +62,9 @@ func (d *Driver) explain(j *running) Explanation {
 			e.Refused[tasks.NotTrusted]++
 		case r == nil:
 			usable = append(usable, s.peer)
+			if s.stay().Leaves(j.state.Longest(), j.state.Pace(s.peer.id)) {
+				e.Refused[tasks.ShortStay]++
+			}
 		case r.Code == tasks.NoBlockPath:
 			apart++
 		default:

@@ -208,7 +208,8 @@ func (d *Driver) lease(j *running, s *session, ref job.Ref, now int64) (tasks.Le
 	inputs := j.state.Inputs(ref)
 	attempt := j.state.Handle(ref)
 	task := j.state.TaskID(ref)
-	expiry := now + min(j.state.Life(s.peer.id, j.plan[ref.Stage].life), wire.MaxLeaseTime.Milliseconds())
+	life := s.stay().Life(j.state.Life(s.peer.id, j.plan[ref.Stage].life), d.trust.Get(s.peer.id, now).Kept())
+	expiry := now + min(life, wire.MaxLeaseTime.Milliseconds())
 	id := tasks.NewLeaseID(j.id, task, attempt, s.peer.id, s.epoch, expiry)
 	var keys [][]byte
 	if j.state.Job().Spec.Sensitivity == tasks.Approved {

@@ -23,6 +23,8 @@ type puppet struct {
 	n      byte
 	ended  chan error // what HandleSession returned
 	leases []tasks.Lease
+	share  int   // of the time in which it computes, by its own word
+	stays  int64 // milliseconds at a time
 }
 
 // puppet connects one more worker, which says nothing yet.
@@ -49,7 +51,7 @@ func (w *world) puppetAt(t *testing.T, n byte, addr netip.Addr) *puppet {
 func (p *puppet) capability() []byte {
 	k, _ := key(p.n)
 	now := time.Now().UnixMilli()
-	b, err := wire.SignCapability(network, k, wire.Capability{Time: now, Expiry: now + 3600_000, Class: tasks.CPU, Sandbox: tasks.GradeProcess, Memory: 1 << 40})
+	b, err := wire.SignCapability(network, k, wire.Capability{Time: now, Expiry: now + 3600_000, Class: tasks.CPU, Sandbox: tasks.GradeProcess, Memory: 1 << 40, Share: p.share, Stays: p.stays})
 	if err != nil {
 		p.t.Fatal(err)
 	}

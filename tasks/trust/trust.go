@@ -138,6 +138,16 @@ func (r Record) Reliability() int {
 	return int(1000 * (good + 2*prior) / (good + bad + 2*prior))
 }
 
+// Kept is the share of the leases of this node that it did not let lapse, per mille, once enough is known of it to say;
+// until then all of them.
+func (r Record) Kept() int {
+	due := r.Accepted + r.Outvoted + r.Forged + r.Withheld + r.Lapsed
+	if due < 8*unit {
+		return 1000
+	}
+	return int(1000 * (due - r.Lapsed) / due)
+}
+
 // Honesty is Reliability of results alone: work that was not finished, or handed back, takes nothing from it. A node
 // that lost its power is not trusted the less.
 func (r Record) Honesty() int {

@@ -27,6 +27,8 @@ type Capability struct {
 	Memory    int64              `cbor:"mem"`   // bytes given to tasks, all together
 	Program   string             `cbor:"ver"`   // version of the program
 	Depot     bool               `cbor:"depot"` // holds sealed blocks for others (ProtocolDeposit)
+	Share     int                `cbor:"share"` // of the last days in which it could compute, per mille; 0: not known
+	Stays     int64              `cbor:"stays"` // how long it usually stays before it cannot for a while, milliseconds; 0: not known
 }
 
 // MaxBand is the highest grade band.
@@ -51,6 +53,8 @@ func (r *Capability) Validate(now int64) error {
 	c.number("capability.slots", int64(r.Slots), 0, MaxSlots)
 	c.number("capability.mem", r.Memory, 0, MaxAnyBytes)
 	c.name("capability.ver", r.Program, 0, MaxName)
+	c.number("capability.share", int64(r.Share), 0, 1000)
+	c.number("capability.stays", r.Stays, 0, MaxMillis)
 	return c.result()
 }
 

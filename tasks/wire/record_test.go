@@ -98,6 +98,8 @@ func TestCapability(t *testing.T) {
 		"sandbox": func(c *Capability) { c.Sandbox = -1 },
 		"class":   func(c *Capability) { c.Class = "" },
 		"slots":   func(c *Capability) { c.Slots = MaxSlots + 1 },
+		"share":   func(c *Capability) { c.Share = 1001 },
+		"stays":   func(c *Capability) { c.Stays = -1 },
 		"memory":  func(c *Capability) { c.Memory = MaxAnyBytes + 1 },
 		"program": func(c *Capability) { c.Program = "a b" },
 		"cell":    func(c *Capability) { c.Cell = strings.Repeat("x", MaxName+1) },

@@ -122,7 +122,7 @@ func sampleCapability() Capability {
 	return Capability{
 		Seq: 12, Time: testNow, Expiry: testNow + 3_600_000, Addresses: []string{"/ip4/192.0.2.7/udp/4001/quic-v1", "/ip4/192.0.2.7/tcp/4001"},
 		Class: tasks.CPU, Band: 4, Sandbox: tasks.GradeB, Region: "DE", Cell: "DE-48-11", Kinds: []string{"etl.chunk", "etl.dedup", "test.noop"},
-		Equals: []string{"embed.text:0123456789abcdef0123456789abcdef"}, Slots: 8, Memory: 8 << 30, Program: "0.1.0", Depot: true,
+		Equals: []string{"embed.text:0123456789abcdef0123456789abcdef"}, Slots: 8, Memory: 8 << 30, Program: "0.1.0", Depot: true, Share: 540, Stays: 3 * 3_600_000,
 	}
 }
 
