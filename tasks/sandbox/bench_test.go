@@ -3,6 +3,7 @@ package sandbox_test
 import (
 	"context"
 	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -223,4 +224,55 @@ func BenchmarkOvershoot(b *testing.B) {
 	slices.Sort(all)
 	b.ReportMetric(float64(all[len(all)/2])/1e6, "MB-p50")
 	b.ReportMetric(float64(all[len(all)-1])/1e6, "MB-worst")
+}
+
+// BenchmarkDiskOvershoot is by how much a task that fills its scratch as fast as it can passes its limits: bytes, and
+// entries.
+func BenchmarkDiskOvershoot(b *testing.B) {
+	const bytes, entries = 64 << 20, 5000
+	for name, phase := range map[string]string{"bytes": "fill fast", "entries": "fill folders fast"} {
+		b.Run(name, func(b *testing.B) {
+			e := process(b, func(o *sandbox.Options) { o.Entries = entries })
+			var all []float64
+			for b.Loop() {
+				dir, err := os.MkdirTemp("", "kith-overshoot-")
+				if err != nil {
+					b.Fatal(err)
+				}
+				for _, d := range []string{sandbox.InDir, sandbox.OutDir, sandbox.TmpDir} {
+					if err := os.Mkdir(filepath.Join(dir, d), 0o700); err != nil {
+						b.Fatal(err)
+					}
+				}
+				r, err := e.Open(b.Context(), tasks.JobID{1}, dir)
+				if err != nil {
+					b.Fatal(err)
+				}
+				w := sandboxtest.Do(phase, "")
+				w.OutDir, w.Scratch = filepath.Join(dir, sandbox.OutDir), filepath.Join(dir, sandbox.TmpDir)
+				w.Limits.ScratchBytes = bytes
+				_, err = r.Run(b.Context(), w)
+				sandboxtest.WantReason(b, err, tasks.ScratchLimit)
+				if err := r.Close(); err != nil {
+					b.Fatal(err)
+				}
+				list, err := os.ReadDir(w.Scratch)
+				if err != nil {
+					b.Fatal(err)
+				}
+				over := float64(len(list) - entries)
+				if name == "bytes" {
+					over = float64(len(list)<<20-bytes) / 1e6
+				}
+				all = append(all, over)
+				if err := sandbox.Wipe(dir); err != nil {
+					b.Fatal(err)
+				}
+			}
+			slices.Sort(all)
+			unit := map[string]string{"bytes": "MB", "entries": "entries"}[name]
+			b.ReportMetric(all[len(all)/2], unit+"-p50")
+			b.ReportMetric(all[len(all)-1], unit+"-worst")
+		})
+	}
 }

@@ -6,13 +6,15 @@
 //
 //   - tasks.GradeNone: nothing; for simulations and tests (InProcess).
 //   - tasks.GradeProcess: a process of its own with a clean environment; limits on wall time, processor time, memory,
-//     files, output, log and processes, checked every 50 ms (files every 250 ms) and, where the system can, by the
+//     files, output, log and processes, checked every 50 ms (files: see below) and, where the system can, by the
 //     kernel; the whole tree ends together. No network where namespaces are available. Files that the node's user can
 //     read are not hidden.
 //   - tasks.GradeB: also reads, lists and changes no file but those in its folders, of which the inputs are read-only, by
 //     a root of its own or by Landlock; reaches no network and no service, starts no process or program, and makes no
 //     other system call than a Go program needs for files, memory, time and threads. Limits are as before: between two
-//     samples a task may pass its memory limit by some 128 MiB, and its scratch limit by what a disk writes in 250 ms.
+//     samples a task may pass its memory limit by some 128 MiB, and its scratch limit by what it writes in 10 ms and in the
+//     time of one walk over its files: some 20 MB to the system's cache. (Where the file system does not tell at once what
+//     it has less of, in 250 ms.)
 //   - tasks.GradeA: also memory (without swap), processes and threads, and processors in use are limited for the tree as a
 //     whole by the kernel itself, through control groups: at no time is more in use. Disk space is still sampled.
 //

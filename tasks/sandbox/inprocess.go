@@ -129,12 +129,12 @@ func (r *inRunner) Run(ctx context.Context, w Work) (Result, error) {
 		return res, tasks.Reason{Code: rep.code, Detail: cut(clean(rep.detail), 250)}
 	}
 	if res.OnDisk {
-		if _, err := measure(w.OutDir, w.Limits.OutputBytes, maxEntries, tasks.OutputLimit, true); err != nil {
+		if _, _, err := measure(w.OutDir, w.Limits.OutputBytes, maxEntries, tasks.OutputLimit, true); err != nil {
 			return Result{Log: res.Log}, err
 		}
 	}
 	if w.Scratch != "" {
-		if _, err := measure(w.Scratch, w.Limits.ScratchBytes, maxEntries, tasks.ScratchLimit, false); err != nil {
+		if _, _, err := measure(w.Scratch, w.Limits.ScratchBytes, maxEntries, tasks.ScratchLimit, false); err != nil {
 			return Result{Log: res.Log}, err
 		}
 	}

@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -14,13 +11,12 @@ import (
 )
 
 const (
-	sampleEvery  = 50 * time.Millisecond  // memory, processor and processes of a running task
-	measureEvery = 250 * time.Millisecond // its files
-	kernelSlack  = 8 << 20                // what the kernel keeps for the processes of a group counts too
-	memorySlack  = 128 << 20              // the Go runtime takes address space in pieces of 64 MiB, and some for itself
-	maxEntries   = maxFiles + maxFiles/4  // files and folders in scratch, and in output, unless Options say otherwise
-	frameRate    = 200                    // progress and log frames a second that a runner may send, and at first
-	frameBurst   = 4096
+	sampleEvery = 50 * time.Millisecond // memory, processor and processes of a running task
+	kernelSlack = 8 << 20               // what the kernel keeps for the processes of a group counts too
+	memorySlack = 128 << 20             // the Go runtime takes address space in pieces of 64 MiB, and some for itself
+	maxEntries  = maxFiles + maxFiles/4 // files and folders in scratch, and in output, unless Options say otherwise
+	frameRate   = 200                   // progress and log frames a second that a runner may send, and at first
+	frameBurst  = 4096
 )
 
 // runner is a place for the tasks of one job. Its process is replaced before a kind that wants one to itself.
@@ -176,7 +172,7 @@ func (c *child) work(ctx context.Context, dir string, w *Work) (Result, error) {
 		return res, tasks.Reason{Code: rep.code, Detail: cut(rep.detail, 250)}
 	}
 	if res.OnDisk {
-		if _, err := measure(w.OutDir, w.Limits.OutputBytes, c.entries, tasks.OutputLimit, true); err != nil {
+		if _, _, err := measure(w.OutDir, w.Limits.OutputBytes, c.entries, tasks.OutputLimit, true); err != nil {
 			return Result{Log: res.Log}, err
 		}
 	}
@@ -240,17 +236,21 @@ type watch struct {
 	peak    int64
 	cpu     time.Duration // of the tree when first sampled
 	sampled bool
-	next    time.Time // when files are measured again
+	next    time.Time // when it is sampled again
+	files   *files    // nil: the work has no folders
 }
 
 func (c *child) watch(ctx context.Context, w *Work, began time.Time) *watch {
-	t := &watch{c: c, w: w, clock: clock{at: began, held: c.stood() + c.lost()}, next: began.Add(measureEvery)}
+	t := &watch{c: c, w: w, clock: clock{at: began, held: c.stood() + c.lost()}, next: began.Add(sampleEvery)}
+	if w.Scratch != "" || w.OutDir != "" {
+		t.files = newFiles(w, c.entries, began)
+	}
 	t.quit = func() bool { return true }
 	if ctx.Done() != nil {
 		t.quit = context.AfterFunc(ctx, func() { t.kill(context.Cause(ctx)) })
 	}
 	t.mu.Lock()
-	t.timer = time.AfterFunc(min(sampleEvery, millis(w.Limits.WallMillis)), t.tick)
+	t.timer = time.AfterFunc(t.wait(began), t.tick)
 	t.mu.Unlock()
 	return t
 }
@@ -288,8 +288,17 @@ func (t *watch) tick() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !t.stopped {
-		t.timer.Reset(max(time.Millisecond, min(sampleEvery, t.clock.left(t.w.Limits.WallMillis))))
+		t.timer.Reset(t.wait(time.Now()))
 	}
+}
+
+// wait is how long nothing needs to be looked at.
+func (t *watch) wait(now time.Time) time.Duration {
+	wait := min(t.next.Sub(now), t.clock.left(t.w.Limits.WallMillis))
+	if t.files != nil {
+		wait = min(wait, t.files.every)
+	}
+	return max(time.Millisecond, wait)
 }
 
 // freeze stops what is to be killed where it is, and sees what it holds in the end.
@@ -314,6 +323,15 @@ func (t *watch) check() error {
 	if err != nil {
 		return err
 	}
+	if t.files != nil {
+		if err := t.files.check(time.Now(), func() int64 { return t.c.tree.nameless(t.c.pid()) }); err != nil {
+			return err
+		}
+	}
+	if time.Until(t.next) > 0 {
+		return nil
+	}
+	t.next = time.Now().Add(sampleEvery)
 	u, ok := t.c.tree.usage(t.c.pid(), l.Processes)
 	if ok {
 		used := max(0, u.memory-t.c.base.memory)
@@ -333,67 +351,5 @@ func (t *watch) check() error {
 			return tasks.Because(tasks.TaskFailed, "more than %d processes and threads", l.Processes)
 		}
 	}
-	if now := time.Now(); now.After(t.next) {
-		t.next = now.Add(measureEvery)
-		return t.files()
-	}
 	return nil
-}
-
-// files checks what the task has written so far.
-func (t *watch) files() error {
-	left := t.w.Limits.ScratchBytes
-	for _, dir := range [...]string{t.w.Scratch, t.w.OutDir} {
-		if dir == "" {
-			continue
-		}
-		n, err := measure(dir, left, t.c.entries, tasks.ScratchLimit, false)
-		if err != nil {
-			return err
-		}
-		left -= n
-	}
-	if t.c.tree.nameless(t.c.pid()) > left {
-		return tasks.Because(tasks.ScratchLimit, "more than %d bytes, some in deleted files", t.w.Limits.ScratchBytes)
-	}
-	return nil
-}
-
-// measure adds up the files below dir and returns a reason with code if they pass most bytes or entries. With strict set
-// it refuses everything but files and folders, as befits an output; else it overlooks what vanishes while it looks.
-func measure(dir string, most int64, entries int, code tasks.Code, strict bool) (int64, error) {
-	var total int64
-	limit := entries
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			if strict || path == dir {
-				return err
-			}
-			if !errors.Is(err, os.ErrNotExist) { // closed, or too deep to be named
-				return tasks.Because(code, "a folder that cannot be measured: %v", errors.Unwrap(err))
-			}
-			return nil
-		}
-		if entries--; entries < 0 {
-			return tasks.Because(code, "more than %d files", limit)
-		}
-		if d.IsDir() {
-			return nil
-		}
-		if strict && !d.Type().IsRegular() {
-			return tasks.Because(tasks.TaskFailed, "output holds something that is not a file")
-		}
-		info, err := d.Info()
-		if errors.Is(err, os.ErrNotExist) && !strict {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if total += info.Size(); total > most {
-			return tasks.Because(code, "more than %d bytes", most)
-		}
-		return nil
-	})
-	return total, err
 }

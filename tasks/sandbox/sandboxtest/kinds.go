@@ -304,7 +304,7 @@ func misdeed(_ context.Context, c *tasks.Call, arg string, num int) error {
 		return tamper(c)
 	case "direct":
 		return direct(c, arg)
-	case "fill closed", "fill deep", "fill inodes", "fill folders", "fill output", "hole":
+	case "fill fast", "fill folders fast", "fill closed", "fill deep", "fill inodes", "fill folders", "fill output", "hole":
 		return fill(c, num)
 	case "garbage": // on the way to the parent
 		if err := garbage([]byte(arg)); err != nil {

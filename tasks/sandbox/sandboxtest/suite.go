@@ -41,7 +41,7 @@ func Step(phase, arg string) tasks.Step {
 }
 
 // WantReason fails the test unless err is a reason with that code.
-func WantReason(t *testing.T, err error, code tasks.Code) tasks.Reason {
+func WantReason(t testing.TB, err error, code tasks.Code) tasks.Reason {
 	t.Helper()
 	var why tasks.Reason
 	if !errors.As(err, &why) || why.Code != code {
