@@ -63,7 +63,7 @@ func (n *Node) openSubmitting(l *live) *submitting {
 			Network: l.cfg.Network, Key: n.self.Key(), Kinds: n.kinds, Blobs: l.stores.blobs, Log: l.stores.jobs, Book: l.stores.book,
 			Executor: l.runners.executor, Fetcher: l.network, Depots: l.depots, Offers: l.network.topics, Searcher: l.network.finder,
 			Addresses: l.network.host.Addrs, Region: func() string { return string(l.network.place.Region) },
-			Locate: l.network.seen,
+			Locate: l.network.seen, Rates: keptFile(filepath.Join(n.o.Home, ratesFile)),
 			RTT: func(worker tasks.NodeID) time.Duration {
 				info, _ := l.network.host.Peer(p2p.ID(worker))
 				return info.RTT

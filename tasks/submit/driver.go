@@ -60,6 +60,8 @@ type Driver struct {
 	table     deal.Table                // of the job whose turn it is
 	seats     []dealt                   // by key of the table
 	rates     map[[32]byte]rates        // by workKey
+	ratesAt   int64                     // when they must be written down, 0: they are
+	keeping   bool                      // they are being written down
 	strange   map[string]int            // leases of workers without a record, by network origin; while the table is laid
 	trust     *trust.Book               // what this node thinks of workers
 	doubted   map[tasks.NodeID]struct{} // whose records changed since they were last logged
@@ -109,10 +111,12 @@ func (d *Driver) Serve(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	d.ctx = ctx
 	defer close(d.stopped)
+	defer d.keepRatesNow()
 	defer d.work.Wait()
 	defer d.closeSessions()
 	defer d.writeTrust(false)
 	defer cancel()
+	d.loadRates()
 	if err := d.recover(ctx); err != nil {
 		return fmt.Errorf("recover jobs: %w", err)
 	}
@@ -171,6 +175,7 @@ func (d *Driver) tick() {
 		d.writeTrust(false)
 	}
 	d.due(d.noteAt)
+	d.keepRates(now)
 	if d.cutAt != 0 && d.cutAt <= now {
 		d.cutAt, d.hungry = 0, true
 	}

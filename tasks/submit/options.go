@@ -38,6 +38,9 @@ type Options struct {
 	// Vet looks at a worker before it is welcomed: its verified capability record and membership credential. It returns
 	// the account the worker counts under ("": its own) and a reason to refuse it. It may be nil.
 	Vet func(worker tasks.NodeID, membership []byte) (account string, refused *tasks.Reason)
+	// Rates keeps what tasks took over restarts, so that parts of the next job have the right size. It may be nil: it is
+	// measured anew.
+	Rates Memory
 	// LAN says that private and loopback addresses do not make workers neighbours of one another.
 	LAN bool
 	// MaxSessions is how many workers may be connected at once. 0: 256.

@@ -13,7 +13,7 @@ import (
 )
 
 // How the size of tasks follows from what they should take. A job whose spec names no part size gets one from what tasks
-// of the same ops took before; until enough is known, and after a restart, tasks.DefaultPartBytes stands. The result is
+// of the same ops took before; until enough is known tasks.DefaultPartBytes stands. The result is
 // the same however the input is split.
 const (
 	usualAim     = 15 * time.Second // what a task should take, unless the spec says otherwise
@@ -60,6 +60,10 @@ func (d *Driver) took(j *running, ref job.Ref, wallMillis int64) {
 		list = append(list[:0], list[1:]...)
 	}
 	d.rates[key] = append(list, max(1, j.partBytes*1000/wallMillis))
+	if d.o.Rates != nil && d.ratesAt == 0 {
+		d.ratesAt = time.Now().UnixMilli() + ratesGap.Milliseconds()
+		d.due(d.ratesAt)
+	}
 }
 
 // size chooses the part size of a spec that names none, before it is accepted. A job that is there already keeps its own:

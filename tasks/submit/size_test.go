@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"kith/storage/dag"
 	"kith/tasks"
 	"kith/tasks/execute"
+	"kith/tasks/submit"
 	"kith/tasks/work"
 )
 
@@ -116,4 +118,84 @@ func TestTheSameJobKeepsItsSize(t *testing.T) {
 			}
 		}
 	})
+}
+
+// memory is a submit.Memory that a test can spoil.
+type memory struct {
+	mu    sync.Mutex
+	data  []byte
+	saved int
+}
+
+func (m *memory) Load() ([]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.data, nil
+}
+
+func (m *memory) Save(b []byte) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.data = b
+	m.saved++
+	return nil
+}
+
+// What tasks took is known after a restart; a file that cannot be read is begun anew, and nothing else is lost by it.
+func TestTaskSizeIsRemembered(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		spoil func([]byte) []byte
+		known bool
+	}{
+		{"kept", func(b []byte) []byte { return b }, true},
+		{"damaged", func(b []byte) []byte { return b[:len(b)/2] }, false},
+		{"of a later version", func(b []byte) []byte { return append([]byte{200}, b[1:]...) }, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, corpora())
+				m := &memory{}
+				remember := func(o *submit.Options) { o.Rates = m }
+				s := w.submit(remember)
+				for range 2 {
+					w.newDonor(func(o *work.Options) { o.Executor = steady{o.Executor} })
+				}
+				files := map[string][]byte{}
+				for i := range 32 {
+					files[fmt.Sprintf("%03d.txt", i)] = bytes.Repeat(fmt.Appendf(nil, "%07d\n", i), 1<<10)
+				}
+				dir, err := dag.AddFiles(t.Context(), w.submitter.blobs, files)
+				if err != nil {
+					t.Fatal(err)
+				}
+				spec := tasks.Spec{Ops: []tasks.Op{{Kind: "etl.hash"}}, Input: dir.Root, Sensitivity: tasks.Public, PartBytes: 8 << 10, Policy: tasks.Policy{K: 1}}
+				taught := w.run(spec)
+				w.mustFinish(taught)
+				time.Sleep(time.Minute)
+				synctest.Wait()
+				if m.saved == 0 {
+					t.Fatal("nothing was kept within a minute")
+				}
+				spec.PartBytes = 0
+				s.stop()
+				m.data = c.spoil(m.data)
+				w.startSubmitter(s.log, s.book, s.blobs, remember)
+				if list, err := w.submitter.Jobs(t.Context()); err != nil || len(list) != 1 || list[0].Result != taught.Result {
+					t.Errorf("jobs after the restart: %+v %v", list, err)
+				}
+				st := w.run(spec)
+				w.mustFinish(st)
+				if known := st.Spec.PartBytes != 0; known != c.known {
+					t.Errorf("parts of %d after the restart, known: %v", st.Spec.PartBytes, known)
+				}
+				w.submitter.stop()
+				w.startSubmitter(s.log, s.book, s.blobs, remember)
+				again := w.run(spec)
+				if w.mustFinish(again); again.Spec.PartBytes == 0 && c.known {
+					t.Error("forgotten at the second restart")
+				}
+			})
+		})
+	}
 }
