@@ -45,7 +45,10 @@ setup-test:
 test-wine: ## the Windows sandbox under Wine (needs wine64 and gcc-mingw-w64-x86-64-win32)
 	tasks/sandbox/testdata/wine/run.sh
 
-.PHONY: test-smart test-arm64
+.PHONY: test-guest test-smart test-arm64
+test-guest: ## sandbox, caps and service in a guest with Debian's kernel and systemd, control groups of version 2 (needs Debian's QEMU, mmdebstrap)
+	node/service/testdata/guest/run.sh
+
 test-smart: ## drives and their health in a guest with emulated ones (needs Debian's QEMU, smartmontools, busybox-static, cpio)
 	bench/disk/testdata/qemu/run.sh
 

@@ -37,9 +37,12 @@ func DefaultHome() string {
 		if dir := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) {
 			return filepath.Join(dir, "kith")
 		}
-		return filepath.Join(home, ".local", "share", "kith")
+		return HomeBelow(home)
 	}
 }
+
+// HomeBelow is the data folder of a user of Linux whose home folder is dir and who says nothing else.
+func HomeBelow(dir string) string { return filepath.Join(dir, ".local", "share", "kith") }
 
 // makeHome makes the data folder, for its owner alone.
 func makeHome(home string) error {

@@ -64,6 +64,10 @@ var (
 		Code: "sandbox-sampled", Severity: health.Low, Title: "Limits of tasks are kept by sampling",
 		Text: "Tasks run in %s. For exact limits: %s.", Remedy: "Do as the text says, or nothing: tasks are confined all the same.",
 	}
+	sandboxBare = &health.Warnable{
+		Code: "sandbox-bare", Severity: health.Low, Title: "A wall of the sandbox is missing",
+		Text: "Tasks run in %s. For more: %s.", Remedy: "Do as the text says and restart the node, or nothing: the other walls hold.",
+	}
 	noListener = &health.Warnable{
 		Code: "outbound-only", Severity: health.Low, Title: "Others cannot dial this node",
 		Text: "listen.outboundOnly is on: this node opens no listener and only dials.", Remedy: "Nothing to do, if that is what you want.",

@@ -82,5 +82,6 @@ func (n *Node) openRunners(ctx context.Context, l *live) (*runners, error) {
 	n.health.When(report.Grade == tasks.GradeNone, sandboxBroken, through)
 	n.health.When(report.Grade == tasks.GradeProcess && report.Remedy() != "", sandboxThin, report.Promise(), report.Remedy())
 	n.health.When(report.Grade == tasks.GradeB, sandboxSampled, report.Promise(), report.Remedy())
+	n.health.When(report.Grade == tasks.GradeA && report.Remedy() != "", sandboxBare, report.Promise(), report.Remedy())
 	return &runners{engine, report, executor}, nil
 }

@@ -90,6 +90,7 @@ type app struct {
 	stdout io.Writer
 	stderr io.Writer
 	term   terminal
+	named  bool // the owner named the data folder
 }
 
 // run is the program but for the process around it: arguments in, exit code out.
@@ -125,7 +126,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "       kith --help shows the commands")
 		return exitUsage
 	}
-	if cli.Home == "" {
+	if a.named = cli.Home != ""; !a.named {
 		cli.Home = node.DefaultHome()
 	}
 	if cli.Home, err = filepath.Abs(cli.Home); err == nil {

@@ -8,6 +8,7 @@ import (
 	"os/user"
 	"path/filepath"
 
+	"kith/node"
 	"kith/node/service"
 )
 
@@ -56,8 +57,12 @@ func (c serviceInstallCmd) Run(a *app) error {
 		if u.User == "" {
 			return usage("whom shall the service run as? Name an ordinary user with --user")
 		}
-		if _, err := user.Lookup(u.User); err != nil {
+		who, err := user.Lookup(u.User)
+		if err != nil {
 			return usage("--user %s: there is no such user", u.User)
+		}
+		if !a.named { // the folder is theirs, not that of root, who calls this
+			u.Home = node.HomeBelow(who.HomeDir)
 		}
 	} else if c.User != "" {
 		return usage("--user goes with --system")
@@ -110,11 +115,20 @@ func showService(a *app, s service.State) error {
 			return
 		}
 		enabled := "does not start by itself"
-		if s.Enabled {
-			enabled = "starts by itself"
+		if s.Boot {
+			enabled = "starts with the machine"
+		} else if s.Enabled {
+			enabled = "starts when you log on"
 		}
 		fmt.Fprintf(w, "%s, %s\nunit %s\n", s.Active, enabled, s.Path)
-		a.note("kith status shows what the node does; journalctl shows its log")
+		if s.Enabled && !s.Boot {
+			a.note("to have it start with the machine, and stay when you log off: sudo loginctl enable-linger $USER")
+		}
+		journal := "journalctl --user -u " + service.Name
+		if s.System {
+			journal = "journalctl -u " + service.Name
+		}
+		a.note("kith status shows what the node does; %s shows its log", journal)
 	})
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
 	"strings"
 )
@@ -54,7 +55,8 @@ func (u Unit) Text() (string, error) {
 	}
 	fmt.Fprintf(&b, "ExecStart=%s --home %s run\n", quoted(u.Exe), quoted(u.Home))
 	// The group is delegated so that the node makes one for each task; a task that is ended for its memory is the node's
-	// business and no reason to end the node.
+	// business and no reason to end the node. What the node prints is for its owner's eyes: an address that lets whoever reads it
+	// in. Its log goes to the journal.
 	b.WriteString(`Delegate=yes
 OOMPolicy=continue
 KillMode=mixed
@@ -62,6 +64,8 @@ TimeoutStopSec=30
 Restart=on-failure
 RestartSec=5
 LimitNOFILE=65536
+StandardOutput=null
+StandardError=journal
 
 [Install]
 `)
@@ -81,6 +85,7 @@ func quoted(s string) string {
 // Manager installs units. Use New.
 type Manager struct {
 	system bool
+	user   string // whose own units they are, else empty
 	dir    string // where unit files are
 	booted string // a folder that is there where systemd runs
 	run    func(ctx context.Context, name string, args ...string) (string, error)
@@ -94,6 +99,11 @@ func New(system bool) (*Manager, error) {
 		if err != nil {
 			return nil, fmt.Errorf("find the folder of units: %w", err)
 		}
+		who, err := user.Current()
+		if err != nil {
+			return nil, fmt.Errorf("find whose units they are: %w", err)
+		}
+		m.user = who.Username
 		m.dir = filepath.Join(config, "systemd", "user")
 	}
 	return m, nil
@@ -113,6 +123,7 @@ type State struct {
 	Path      string `json:"path"`
 	Installed bool   `json:"installed"`
 	Enabled   bool   `json:"enabled"` // starts by itself
+	Boot      bool   `json:"boot"`    // starts with the machine; else, if it is enabled, when its user first logs on
 	Active    string `json:"active"`  // in systemd's own word: active, inactive, failed …
 	System    bool   `json:"system"`
 }
@@ -189,7 +200,7 @@ func (m *Manager) Install(ctx context.Context, u Unit) (State, error) {
 		return State{}, errors.Join(fmt.Errorf("start the service: %w", err), undo)
 	}
 	if !m.system {
-		_, _ = m.run(ctx, "loginctl", "enable-linger") // some systems ask for more rights; then it starts with the log-on
+		_, _ = m.run(ctx, "loginctl", "enable-linger") // some systems ask for more rights; Status says what came of it
 	}
 	return m.Status(ctx)
 }
@@ -210,6 +221,7 @@ func (m *Manager) Uninstall(ctx context.Context) (State, error) {
 	}
 	if m.available() == nil {
 		_, _ = m.systemctl(ctx, "daemon-reload")
+		_, _ = m.systemctl(ctx, "reset-failed", Name) // else it is listed as failed for ever; fails if it has not
 	}
 	return m.Status(ctx)
 }
@@ -228,5 +240,10 @@ func (m *Manager) Status(ctx context.Context) (State, error) {
 	enabled, _ := m.systemctl(ctx, "is-enabled", Name)
 	s.Enabled = enabled == "enabled"
 	s.Active, _ = m.systemctl(ctx, "is-active", Name)
+	s.Boot = s.Enabled
+	if !m.system && s.Enabled {
+		linger, err := m.run(ctx, "loginctl", "show-user", m.user, "--property=Linger", "--value")
+		s.Boot = err == nil && linger == "yes"
+	}
 	return s, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -71,12 +72,13 @@ type fake struct {
 	calls []string
 	fail  string // the beginning of the call that fails
 	on    bool
+	stays bool // the user's units outlive the session
 }
 
 func newFake(t *testing.T, system bool) *fake {
 	dir := t.TempDir()
 	f := &fake{}
-	f.Manager = &Manager{system: system, dir: filepath.Join(dir, "units"), booted: dir, run: f.systemctl}
+	f.Manager = &Manager{system: system, user: "ann", dir: filepath.Join(dir, "units"), booted: dir, run: f.systemctl}
 	return f
 }
 
@@ -92,6 +94,11 @@ func (f *fake) systemctl(_ context.Context, name string, args ...string) (string
 		f.on = true
 	case "disable":
 		f.on = false
+	case "show-user":
+		if f.system || args[1] != "ann" {
+			return "", fmt.Errorf("asked for %q", args)
+		}
+		return map[bool]string{true: "yes", false: "no"}[f.stays], nil
 	case "is-enabled":
 		return map[bool]string{true: "enabled", false: "disabled"}[f.on], nil
 	case "is-active":
@@ -113,8 +120,12 @@ func TestInstall(t *testing.T) {
 				t.Fatalf("before: %+v, %v", s, err)
 			}
 			s, err := f.Install(t.Context(), u)
-			if err != nil || !s.Installed || !s.Enabled || s.Active != "active" || s.System != system {
+			if err != nil || !s.Installed || !s.Enabled || s.Active != "active" || s.System != system || s.Boot != system {
 				t.Fatalf("installed: %+v, %v", s, err)
+			}
+			f.stays = true
+			if s, err := f.Status(t.Context()); err != nil || !s.Boot {
+				t.Errorf("where a user's units start with the machine: %+v, %v", s, err)
 			}
 			want := "systemctl --user enable --now " + Name
 			if system {

@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync/atomic"
@@ -23,6 +24,7 @@ const (
 	foundQueue   = 64               // answers waiting to be dialled; more are dropped and counted
 	foundDial    = 10 * time.Second // for one answer
 	restartDelay = 2 * time.Second  // after the machine's addresses changed, for them to settle
+	retryDelay   = time.Minute      // where it cannot start, as without a network, unless addresses change before
 )
 
 // Discovery finds the nodes of the same network on the local network by multicast DNS, under the service
@@ -52,7 +54,7 @@ func (d *Discovery) Stats() DiscoveryStats {
 }
 
 // Serve answers and asks until ctx ends, starting over when the machine's addresses change. A node that listens nowhere
-// has nothing to answer and waits.
+// has nothing to answer and waits; so does one of a machine that has no network yet.
 func (d *Discovery) Serve(ctx context.Context) error {
 	if len(d.h.raw.Network().ListenAddresses()) == 0 {
 		d.log.Info("local discovery is off: this node is outbound-only")
@@ -64,13 +66,21 @@ func (d *Discovery) Serve(ctx context.Context) error {
 		return fmt.Errorf("subscribe to address changes: %w", err)
 	}
 	defer sub.Close()
+	failed := "" // why it did not start
 	for {
 		addrs := d.listening()
 		s := mdns.NewMdnsService(d.h.raw, "_kith-"+d.h.network+"._udp", d)
-		if err := s.Start(); err != nil {
-			return fmt.Errorf("local discovery: %w", err)
+		err := s.Start()
+		if err == nil {
+			failed = ""
+			err = d.serve(ctx, sub.Out(), addrs)
+		} else {
+			if err.Error() != failed {
+				d.log.Info("local discovery waits for a network", "reason", err)
+			}
+			failed = err.Error()
+			err = d.wait(ctx, sub.Out(), addrs)
 		}
-		err := d.serve(ctx, sub.Out(), addrs)
 		if cerr := s.Close(); cerr != nil {
 			d.log.Debug("closing local discovery failed", "err", cerr)
 		}
@@ -111,6 +121,17 @@ func (d *Discovery) serve(ctx context.Context, changes <-chan any, addrs string)
 			d.meet(ctx, ai)
 		}
 	}
+}
+
+// wait is serve for no longer than retryDelay, after which it returns nil.
+func (d *Discovery) wait(ctx context.Context, changes <-chan any, addrs string) error {
+	short, cancel := context.WithTimeout(ctx, retryDelay)
+	defer cancel()
+	err := d.serve(short, changes, addrs)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		return nil
+	}
+	return err
 }
 
 // HandlePeerFound implements mdns.Notifee. Anybody on the LAN can answer anything: it only queues.

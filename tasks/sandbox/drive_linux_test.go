@@ -16,7 +16,7 @@ import (
 )
 
 // driveOf is the whole drive that holds a folder.
-func driveOf(t *testing.T, dir string) governor.Cap {
+func driveOf(t testing.TB, dir string) governor.Cap {
 	t.Helper()
 	var s unix.Stat_t
 	if err := unix.Stat(dir, &s); err != nil {
@@ -109,5 +109,37 @@ func TestCapsDrive(t *testing.T) {
 				<-results[i]
 			}
 		})
+	}
+}
+
+// benchDrive prints how far two tasks are from the limit of their drive.
+func benchDrive(b *testing.B, e *sandbox.Process) {
+	if !e.Load().Drives {
+		return
+	}
+	const rate = 8 << 20
+	c := driveOf(b, b.TempDir())
+	c.ReadBytes, c.WriteBytes = rate, rate
+	for _, way := range []string{"write", "read"} {
+		w := sandboxtest.Do("direct", way)
+		w.Limits.WallMillis, w.Limits.CPUMillis = 600_000, 600_000
+		var ends []func()
+		for range 2 {
+			end, _ := lend(b, e, w)
+			ends = append(ends, end)
+		}
+		working(b, e, 2)
+		time.Sleep(time.Second) // a file of a MiB is there
+		e.SetCaps(sandbox.Caps{Drives: []governor.Cap{c}})
+		time.Sleep(time.Second)
+		before, began := e.Load(), time.Now()
+		time.Sleep(10 * time.Second)
+		got := float64(e.Load().IO-before.IO) / time.Since(began).Seconds()
+		b.ReportMetric(100*(got-rate)/rate, "%-drive-"+way+"-error")
+		e.SetCaps(sandbox.Caps{})
+		for _, end := range ends {
+			end()
+		}
+		working(b, e, 0)
 	}
 }

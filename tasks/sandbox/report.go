@@ -47,7 +47,7 @@ func (r *Report) Broken() []string {
 
 // Remedy is what the owner can do for a better grade, in words, or "" where there is nothing to be done.
 func (r *Report) Remedy() string {
-	if runtime.GOOS != "linux" || r.Grade >= tasks.GradeA {
+	if runtime.GOOS != "linux" {
 		return ""
 	}
 	var do []string
@@ -73,6 +73,8 @@ func (r *Report) Promise() string {
 	}[r.Grade]
 	if r.Layers&LayerNamespaces != 0 {
 		s += ", without network or view of other processes"
+	} else if offered&LayerNamespaces != 0 && r.Grade > tasks.GradeNone {
+		s += "; this system refuses it namespaces of its own"
 	}
 	if r.Overshoot.Memory > 0 && r.Grade > tasks.GradeNone {
 		s += fmt.Sprintf("; a task may pass its memory limit by %d MB before it is ended", (r.Overshoot.Memory+999_999)/1_000_000)

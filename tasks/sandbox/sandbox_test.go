@@ -3,6 +3,7 @@ package sandbox_test
 import (
 	"os"
 	"runtime"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -157,6 +158,7 @@ func TestSelfTest(t *testing.T) {
 	}{
 		{"all layers", 0, tasks.GradeA},
 		{"no exact caps", sandbox.LayerCaps, tasks.GradeB},
+		{"exact caps, no namespaces", sandbox.LayerNamespaces, tasks.GradeA},
 		{"no namespaces", sandbox.LayerNamespaces | sandbox.LayerCaps, tasks.GradeB},
 		{"no filter", sandbox.LayerSyscalls, tasks.GradeProcess},
 		{"nothing", strays | sandbox.LayerPrivileges | sandbox.LayerNamespaces | sandbox.LayerCaps, tasks.GradeProcess},
@@ -182,7 +184,10 @@ func TestSelfTest(t *testing.T) {
 			if exact := e.Layers()&sandbox.LayerCaps != 0; exact && r.Overshoot.Memory != 0 || !exact && r.Overshoot.Memory <= 0 {
 				t.Errorf("the memory limit was passed by %d bytes; held by %s", r.Overshoot.Memory, r.Layers)
 			}
-			if wants := runtime.GOOS == "linux" && want < tasks.GradeA; (r.Remedy() != "") != wants {
+			if no := r.Layers&sandbox.LayerNamespaces == 0; runtime.GOOS == "linux" && strings.Contains(r.Promise(), "refuses it namespaces") != no {
+				t.Errorf("without namespaces: %v; it says %q", no, r.Promise())
+			}
+			if wants := runtime.GOOS == "linux" && (want < tasks.GradeA || r.Layers&sandbox.LayerNamespaces == 0); (r.Remedy() != "") != wants {
 				t.Errorf("grade %d, missing %q, remedy %q", want, r.Missing, r.Remedy())
 			}
 			t.Logf("%d attacks in %v, held by %s; passed by %+v; %s; missing: %s; remedy: %s", len(r.Findings), r.Took, r.Layers, r.Overshoot, r.Promise(), r.Missing, r.Remedy())
