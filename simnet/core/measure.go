@@ -121,7 +121,7 @@ func (w *World) sample() {
 	}
 	for i, v := range []float64{
 		percent(float64(done), float64(tasksAll)), float64(w.alive), float64(len(w.leases) - len(w.unused)), float64(wrong),
-		percent(float64(caught), float64(liars)), percent(m.spent-m.useful, m.spent),
+		percent(float64(caught), float64(liars)), w.waste(),
 	} {
 		m.curves[i].Points = append(m.curves[i].Points, [2]float64{t, v})
 	}
@@ -173,7 +173,7 @@ func (w *World) report() *report.Report {
 		}
 		v["extra"] = 100 * (float64(m.executions)/float64(max(1, m.measured)) - 1)
 		v["hedges"] = percent(float64(m.hedges), float64(m.executions))
-		v["waste"] = percent(m.spent-m.useful*float64(w.needed()), m.spent)
+		v["waste"] = w.waste()
 	}
 	if len(m.firstLease) > 0 {
 		v["lease.p50"], v["lease.p99"] = report.Quantile(m.firstLease, .5), report.Quantile(m.firstLease, .99)
@@ -193,6 +193,11 @@ func (w *World) report() *report.Report {
 		r.Traffic = append(r.Traffic, *m.traffic[p])
 	}
 	return r
+}
+
+// waste is the share of computing time that no accepted result came of.
+func (w *World) waste() float64 {
+	return percent(w.m.spent-w.m.useful*float64(w.needed()), w.m.spent)
 }
 
 // needed is how many executions of a task are not waste.

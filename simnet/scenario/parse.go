@@ -12,7 +12,8 @@ import (
 	"kith/simnet/links"
 )
 
-// ErrScenario: the text is not a scenario. The wrapped text names the line, what is wrong, and what would be right.
+// ErrScenario: the text is not a scenario. The wrapped text has a line for each mistake: where it is, what is wrong, and what
+// would be right.
 var ErrScenario = errors.New("not a scenario")
 
 // Limits of a scenario.
@@ -21,6 +22,7 @@ const (
 	MaxTasks = 1 << 20
 	maxText  = 1 << 16
 	maxLines = 1000
+	maxTold  = 20 // mistakes in one error
 )
 
 // Measures is every name that expect knows, with its unit and meaning.
@@ -65,6 +67,7 @@ func Parse(name, text string) (*Scenario, error) {
 	if len(lines) > maxLines {
 		return nil, fmt.Errorf("%w: %s has %d lines, at most %d", ErrScenario, name, len(lines), maxLines)
 	}
+	var wrong []error
 	for i, line := range lines {
 		line, _, _ = strings.Cut(line, "#")
 		words := strings.Fields(line)
@@ -73,8 +76,16 @@ func Parse(name, text string) (*Scenario, error) {
 		}
 		p.line = i + 1
 		if err := p.directive(words, strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(line), words[0]))); err != nil {
-			return nil, fmt.Errorf("%w: %s:%d: %w", ErrScenario, name, p.line, err)
+			if wrong = append(wrong, fmt.Errorf("%s:%d: %w", name, p.line, err)); len(wrong) == maxTold {
+				break
+			}
 		}
+	}
+	switch {
+	case len(wrong) == 1:
+		return nil, fmt.Errorf("%w: %w", ErrScenario, wrong[0])
+	case len(wrong) > 1:
+		return nil, fmt.Errorf("%w:\n%w", ErrScenario, errors.Join(wrong...))
 	}
 	if err := s.complete(); err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrScenario, name, err)

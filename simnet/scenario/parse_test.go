@@ -74,6 +74,19 @@ func TestMistakes(t *testing.T) {
 	}
 }
 
+func TestAllMistakesAtOnce(t *testing.T) {
+	_, err := Parse("f", "title x\nnodes many\njob tasks=10\nrung air\nexpct done = 100\n")
+	for _, want := range []string{"f:2: ", "f:4: ", "f:5: "} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want …%s…", err, want)
+		}
+	}
+	_, err = Parse("f", strings.Repeat("node 5\n", maxTold+10))
+	if n := strings.Count(err.Error(), "there is no directive"); n != maxTold {
+		t.Errorf("%d mistakes are told, want %d", n, maxTold)
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add(ten)
 	f.Add("title x\njob tasks=1 seconds=NaN\n")
