@@ -44,6 +44,9 @@ func DefaultHome() string {
 // HomeBelow is the data folder of a user of Linux whose home folder is dir and who says nothing else.
 func HomeBelow(dir string) string { return filepath.Join(dir, ".local", "share", "kith") }
 
+// CodeFolder is where the compiled programs of tasks are kept in a data folder, for all that run tasks there.
+func CodeFolder(home string) string { return filepath.Join(home, codeDir) }
+
 // makeHome makes the data folder, for its owner alone.
 func makeHome(home string) error {
 	if err := os.MkdirAll(home, 0o700); err != nil {

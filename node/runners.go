@@ -52,7 +52,7 @@ func openRunners(o execute.Options, spares int, without sandbox.Layers) (*execut
 
 func (n *Node) openRunners(ctx context.Context, l *live) (*runners, error) {
 	executor, engine, err := openRunners(execute.Options{
-		Blobs: l.stores.blobs, Kinds: n.kinds, Scratch: filepath.Join(n.o.Home, scratchDir), Prepared: filepath.Join(n.o.Home, codeDir),
+		Blobs: l.stores.blobs, Kinds: n.kinds, Scratch: filepath.Join(n.o.Home, scratchDir), Prepared: CodeFolder(n.o.Home),
 		Disk: n.drives.Device(filepath.Join(n.o.Home, scratchDir)), Logger: n.log,
 	}, 0, n.o.without)
 	if err != nil {

@@ -23,7 +23,8 @@ import (
 	"kith/tasks/local"
 )
 
-// localCmd is "kith local". It needs no node and no data folder.
+// localCmd is "kith local". It needs no node and no data folder; only compiled programs of tasks are kept there, if there
+// are any.
 type localCmd struct {
 	pipeline
 	Output   string `short:"o" help:"Folder for the result, new or empty." placeholder:"DIR" required:""`
@@ -87,7 +88,9 @@ func (c localCmd) Run(a *app) (err error) {
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
 	registry := kinds.All()
-	executor, engine, err := node.OpenRunners(execute.Options{Blobs: store.Blobs(), Kinds: registry, Scratch: filepath.Join(dir, "scratch"), Logger: log}, -1)
+	executor, engine, err := node.OpenRunners(execute.Options{
+		Blobs: store.Blobs(), Kinds: registry, Scratch: filepath.Join(dir, "scratch"), Prepared: code(a.cli.Home, dir), Logger: log,
+	}, -1)
 	if err != nil {
 		return err
 	}
@@ -161,6 +164,25 @@ func (c localCmd) Run(a *app) (err error) {
 		fmt.Fprintf(w, "%d files, %s in %s\n", exported.Files, bytesText(exported.Bytes), out)
 		a.note("%d files, %s in %d parts and %d stages, %s at %s/s", done.InFiles, bytesText(done.Input), done.Parts, done.Stages, durationText(took), bytesText(done.PerSec))
 	})
+}
+
+// code is where compiled programs are kept: in the data folder, for the next time and for the node, or, where that belongs
+// to somebody else, in temp for as long as this one runs.
+func code(home, temp string) string {
+	dir := node.CodeFolder(home)
+	for at := dir; ; at = filepath.Dir(at) {
+		info, err := os.Stat(at)
+		if errors.Is(err, fs.ErrNotExist) && at != filepath.Dir(at) {
+			continue // it is made when there is something to keep
+		}
+		if err == nil && info.IsDir() {
+			var f *os.File
+			if f, err = os.CreateTemp(at, ".kith-*"); err == nil && errors.Join(f.Close(), os.Remove(f.Name())) == nil {
+				return dir
+			}
+		}
+		return node.CodeFolder(temp)
+	}
 }
 
 // readable says what is wrong with an input before any work is done for it.

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"kith/cmd/internal/fleet"
 )
 
 // TestModule gives a program of the submitter's own to another node, and has modules that cannot run refused.
@@ -35,6 +37,28 @@ func TestModule(t *testing.T) {
 	got, err := os.ReadFile(filepath.Join(result, "matches.jsonl"))
 	if err != nil || !strings.Contains(string(got), "TODO: more") || !strings.Contains(string(got), "the same name") {
 		t.Fatalf("%s, %v", got, err)
+	}
+
+	// The same by itself, twice: the module is compiled once, and kept.
+	var kept []os.FileInfo
+	for _, name := range []string{"first", "second"} {
+		alone := filepath.Join(base, name)
+		must(t, submitter, "local", "wasm", "--module", module, "--input", input, "-p", pattern, "-o", alone)
+		if files, size, err := fleet.Same(alone, result); err != nil || files == 0 || size == 0 {
+			t.Fatalf("%s: %d files, %d bytes: %v", name, files, size, err)
+		}
+		found, err := filepath.Glob(filepath.Join(submitter.Home, "code", "*", "data"))
+		if err != nil || len(found) != 1 {
+			t.Fatalf("%s: kept %v, %v", name, found, err)
+		}
+		info, err := os.Stat(found[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		kept = append(kept, info)
+	}
+	if !os.SameFile(kept[0], kept[1]) {
+		t.Error("the module was compiled twice")
 	}
 
 	empty, foreign := filepath.Join(base, "empty.wasm"), filepath.Join(base, "foreign.wasm")

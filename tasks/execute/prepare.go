@@ -38,10 +38,12 @@ const (
 	preparedData    = "data"
 	preparedHead    = "head.json"
 	halfMade        = "half-"
+	halfAfter       = time.Hour // what is half made is left behind by a process that has ended, and not of one that runs
 )
 
 // prepared keeps what kinds made of files: a folder each, by kind, file and form. Whoever made it ran no code of the file.
-// Runners never see it: they get copies, whose sums are verified with each, and which they cannot change.
+// Runners never see it: they get copies, whose sums are verified with each, and which they cannot change. Several programs
+// may share the folder; it is made with the first thing that is kept.
 type prepared struct {
 	dir  string // empty: none
 	most int64
@@ -71,15 +73,12 @@ func (p *prepared) open(o *Options) error {
 	if p.most <= 0 {
 		p.most = defaultPrepared
 	}
-	if err := os.MkdirAll(p.dir, 0o700); err != nil {
-		return fmt.Errorf("folder of what is prepared: %w", err)
-	}
 	list, err := os.ReadDir(p.dir)
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("folder of what is prepared: %w", err)
 	}
 	for _, d := range list {
-		if strings.HasPrefix(d.Name(), halfMade) {
+		if info, err := d.Info(); err == nil && strings.HasPrefix(d.Name(), halfMade) && time.Since(info.ModTime()) > halfAfter {
 			_ = os.RemoveAll(filepath.Join(p.dir, d.Name()))
 		}
 	}
@@ -205,6 +204,9 @@ func (p *prepared) take(ctx context.Context, key, from string) error {
 	if err != nil || path == "" {
 		return errors.Join(errors.New("nothing was prepared"), err)
 	}
+	if err := os.MkdirAll(p.dir, 0o700); err != nil {
+		return err
+	}
 	half, err := os.MkdirTemp(p.dir, halfMade)
 	if err != nil {
 		return err
@@ -228,6 +230,9 @@ func (p *prepared) take(ctx context.Context, key, from string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err := os.Rename(half, filepath.Join(p.dir, key)); err != nil {
+		if p.has(key) { // another program has made it meanwhile
+			return nil
+		}
 		return err
 	}
 	p.made++

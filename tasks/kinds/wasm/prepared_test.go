@@ -277,12 +277,18 @@ func TestPreparedQuota(t *testing.T) {
 			t.Errorf("module %d: %v, kept %d, want %+v", step.code, got, len(p.kept(t)), step)
 		}
 	}
-	if err := os.Mkdir(filepath.Join(p.dir, "half-1"), 0o700); err != nil {
-		t.Fatal(err)
+	for name, age := range map[string]time.Duration{"half-1": 2 * time.Hour, "half-2": 0} { // of a dead program, and of one that runs
+		dir, made := filepath.Join(p.dir, name), time.Now().Add(-age)
+		if err := errors.Join(os.Mkdir(dir, 0o700), os.Chtimes(dir, made, made)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	p.restart(t)
-	if len(p.kept(t)) != 2 {
-		t.Errorf("kept %v", p.kept(t))
+	if kept := p.kept(t); len(kept) != 3 || filepath.Base(kept[2]) != "half-2" {
+		t.Errorf("kept %v", kept)
+	}
+	if err := os.Remove(filepath.Join(p.dir, "half-2")); err != nil {
+		t.Fatal(err)
 	}
 	p.most = 10
 	p.restart(t)
