@@ -10,18 +10,18 @@ import (
 )
 
 // A lie is proven by who disagrees with whom. Honest nodes never contradict one another, so the nodes that lie cover
-// every contradiction: of two results that differ, at least one is of theirs. Lies are looked for where they explain
-// most: whoever is contradicted by the most independent groups of nodes that are not themselves liars, and clearly by
-// more than those who contradict it. This is a greedy vertex cover of the graph of contradictions. It is made anew with
-// every new contradiction, so that nodes outvoted by colluders are cleared when the colluders are found.
+// every contradiction: of two results that differ, at least one is of theirs. Who lied is taken to be as few as can be:
+// whoever is in every smallest cover of the graph of contradictions, and is contradicted by enough independent groups of
+// nodes that are not themselves liars. Nodes of one group weigh no more together than a node that is its own, so that a
+// swarm behind one address cannot outweigh others. The covers are found anew with every new contradiction, so that nodes
+// outvoted by colluders are cleared when the colluders are found.
 
 // Proof of lies.
 const (
 	// accusers is how many independent groups must contradict a node.
 	accusers = 3
-	// A node counts as the liar if it is contradicted by at least marginNum/marginDen as many groups as those who
-	// contradict it are on average.
-	marginNum, marginDen = 5, 4
+	// groupWeight is what the nodes of one group weigh together, at least 1 each.
+	groupWeight = 1 << 16
 	// MaxCases bounds the contradictions kept. What an older one proved stays.
 	MaxCases = 1024
 	// lieMillis is how long a liar is shut out. Then it is a newcomer.
@@ -114,6 +114,24 @@ func (b *Book) graph(now int64) []voice {
 	return list
 }
 
+// graphOf is what forced wants of the voices that are not known to lie anyway.
+func graphOf(list []voice) (weight []int, near [][]int) {
+	members := map[int]int{}
+	for i := range list {
+		members[list[i].group]++
+	}
+	weight, near = make([]int, len(list)), make([][]int, len(list))
+	for i := range list {
+		weight[i] = max(1, groupWeight/members[list[i].group])
+		for o := range list[i].against {
+			if !list[i].lied && !list[o].lied {
+				near[i] = append(near[i], o)
+			}
+		}
+	}
+	return weight, near
+}
+
 // judge finds the liars anew.
 func (b *Book) judge(now int64) (lied, cleared []tasks.NodeID) {
 	maps.DeleteFunc(b.lies, func(_ tasks.NodeID, l Lie) bool { return now >= l.Until })
@@ -121,48 +139,24 @@ func (b *Book) judge(now int64) (lied, cleared []tasks.NodeID) {
 	for i := range list {
 		list[i].lied = b.lies[list[i].id].Closed
 	}
-	against := make([]int, len(list)) // groups that contradict each voice
+	suspects := forced(graphOf(list))
+	for i := range list {
+		list[i].lied = list[i].lied || suspects[i]
+	}
+	found := map[tasks.NodeID]int{}
 	seen := map[int]struct{}{}
-	weigh := func(i int) {
+	for i := range list {
+		if !suspects[i] {
+			continue
+		}
 		clear(seen)
 		for o := range list[i].against {
 			if !list[o].lied {
 				seen[list[o].group] = struct{}{}
 			}
 		}
-		against[i] = len(seen)
-	}
-	for i := range list {
-		weigh(i)
-	}
-	found := map[tasks.NodeID]int{}
-	for {
-		worst := -1
-		for i := range list {
-			if list[i].lied || against[i] < accusers {
-				continue
-			}
-			sum, n := 0, 0
-			for o := range list[i].against {
-				if !list[o].lied {
-					sum += against[o]
-					n++
-				}
-			}
-			if against[i]*n*marginDen < sum*marginNum {
-				continue
-			}
-			if worst < 0 || against[i] > against[worst] || against[i] == against[worst] && bytes.Compare(list[i].id[:], list[worst].id[:]) < 0 {
-				worst = i
-			}
-		}
-		if worst < 0 {
-			break
-		}
-		list[worst].lied = true
-		found[list[worst].id] = against[worst]
-		for o := range list[worst].against {
-			weigh(o)
+		if len(seen) >= accusers {
+			found[list[i].id] = len(seen)
 		}
 	}
 	for _, id := range sorted(found) {
