@@ -1,11 +1,12 @@
 package trust
 
-// forced reports, of vertices with weights and a graph between them, which are in every cheapest set that has an end of
-// every edge. Vertices may be taken by halves, which makes that a question of flow (Nemhauser and Trotter, "Vertex
-// packings: structural properties and algorithms", 1975): with two copies of every vertex, an arc from each left copy to
-// the right copies of its neighbours, and the weights on both sides, a vertex is forced exactly if its right copy can be
-// reached in what a largest flow leaves over. Which largest flow that is makes no difference.
-func forced(weight []int, near [][]int) []bool {
+// covers reports, of vertices with weights and a graph between them, which are in every cheapest set that has an end of
+// every edge, and which are in none. Vertices may be taken by halves, which makes that a question of flow (Nemhauser and
+// Trotter, "Vertex packings: structural properties and algorithms", 1975): with two copies of every vertex, an arc from
+// each left copy to the right copies of its neighbours, and the weights on both sides, a vertex is in every set exactly
+// if its right copy can be reached in what a largest flow leaves over, and in none if its left copy can. Which largest
+// flow that is makes no difference.
+func covers(weight []int, near [][]int) (every, none []bool) {
 	n := len(weight)
 	f := &flow{arcs: make([][]arc, 2*n+2)}
 	source, sink := 2*n, 2*n+1
@@ -21,11 +22,11 @@ func forced(weight []int, near [][]int) []bool {
 		for f.push(source, sink, unlimited) > 0 {
 		}
 	}
-	out := make([]bool, n)
+	every, none = make([]bool, n), make([]bool, n)
 	for v := range n {
-		out[v] = f.level[n+v] >= 0
+		every[v], none[v] = f.level[n+v] >= 0, f.level[v] >= 0
 	}
-	return out
+	return every, none
 }
 
 const unlimited = 1 << 60

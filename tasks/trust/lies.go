@@ -10,18 +10,25 @@ import (
 )
 
 // A lie is proven by who disagrees with whom. Honest nodes never contradict one another, so the nodes that lie cover
-// every contradiction: of two results that differ, at least one is of theirs. Who lied is taken to be as few as can be:
-// whoever is in every smallest cover of the graph of contradictions, and is contradicted by enough independent groups of
-// nodes that are not themselves liars. Nodes of one group weigh no more together than a node that is its own, so that a
-// swarm behind one address cannot outweigh others. The covers are found anew with every new contradiction, so that nodes
-// outvoted by colluders are cleared when the colluders are found.
+// every contradiction: of two results that differ, at least one is of theirs. The smallest explanation is taken to be the
+// true one: a liar is who is in every cheapest cover of the graph of contradictions and is contradicted by enough
+// independent groups of nodes that are not themselves liars. What a node costs says how much it would surprise: more if
+// it carried verdicts, less if it was outvoted; and the nodes of one group cost no more together than a node that is its
+// own, so that a swarm behind one address outweighs nobody. The covers are found anew with every new contradiction. A liar
+// stays one while some cheapest cover has it, so that nodes outvoted by colluders are cleared when the colluders are
+// found, and colluders are not because two explanations come to cost the same.
 
 // Proof of lies.
 const (
 	// accusers is how many independent groups must contradict a node.
 	accusers = 3
+	// lasting is how many must still do so later: one of them may have been a liar who spoke the truth that time.
+	lasting = 2
 	// groupWeight is what the nodes of one group weigh together, at least 1 each.
 	groupWeight = 1 << 16
+	// surprise bounds what verdicts say of a node: up to twice as much for one that carried them, half for one that was
+	// outvoted.
+	surprise = 8
 	// MaxCases bounds the contradictions kept. What an older one proved stays.
 	MaxCases = 1024
 	// lieMillis is how long a liar is shut out. Then it is a newcomer.
@@ -73,6 +80,8 @@ type voice struct {
 	id      tasks.NodeID
 	group   int
 	against map[int]struct{} // voices it contradicts
+	won     int              // contradictions it was on the side of the verdict in
+	lost    int              // and on the other
 	lied    bool
 }
 
@@ -103,6 +112,11 @@ func (b *Book) graph(now int64) []voice {
 			continue
 		}
 		for i := range c.Sides {
+			if x := &list[index(&c.Sides[i])]; c.Sides[i].Won {
+				x.won++
+			} else {
+				x.lost++
+			}
 			for j := range c.Sides[:i] {
 				if !bytes.Equal(c.Sides[i].Root, c.Sides[j].Root) {
 					x, y := index(&c.Sides[i]), index(&c.Sides[j])
@@ -114,7 +128,7 @@ func (b *Book) graph(now int64) []voice {
 	return list
 }
 
-// graphOf is what forced wants of the voices that are not known to lie anyway.
+// graphOf is what covers wants of the voices that are not known to lie anyway.
 func graphOf(list []voice) (weight []int, near [][]int) {
 	members := map[int]int{}
 	for i := range list {
@@ -122,7 +136,8 @@ func graphOf(list []voice) (weight []int, near [][]int) {
 	}
 	weight, near = make([]int, len(list)), make([][]int, len(list))
 	for i := range list {
-		weight[i] = max(1, groupWeight/members[list[i].group])
+		v := &list[i]
+		weight[i] = max(1, groupWeight*(surprise+min(v.won, surprise))/(surprise+min(v.lost, surprise))/members[v.group])
 		for o := range list[i].against {
 			if !list[i].lied && !list[o].lied {
 				near[i] = append(near[i], o)
@@ -139,14 +154,17 @@ func (b *Book) judge(now int64) (lied, cleared []tasks.NodeID) {
 	for i := range list {
 		list[i].lied = b.lies[list[i].id].Closed
 	}
-	suspects := forced(graphOf(list))
+	every, none := covers(graphOf(list))
 	for i := range list {
-		list[i].lied = list[i].lied || suspects[i]
+		list[i].lied = list[i].lied || every[i]
 	}
 	found := map[tasks.NodeID]int{}
 	seen := map[int]struct{}{}
 	for i := range list {
-		if !suspects[i] {
+		least := accusers
+		if _, before := b.lies[list[i].id]; before && !none[i] {
+			least = lasting
+		} else if !every[i] {
 			continue
 		}
 		clear(seen)
@@ -155,7 +173,7 @@ func (b *Book) judge(now int64) (lied, cleared []tasks.NodeID) {
 				seen[list[o].group] = struct{}{}
 			}
 		}
-		if len(seen) >= accusers {
+		if len(seen) >= least {
 			found[list[i].id] = len(seen)
 		}
 	}
