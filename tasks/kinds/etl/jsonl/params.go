@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"strings"
 
 	"kith/tasks"
 	"kith/tasks/kinds/params"
@@ -97,7 +96,7 @@ func check(given []byte) (Params, error) {
 	if p.Schema != nil {
 		canonical, err := checkSchema(p.Schema)
 		if err != nil {
-			return p, fmt.Errorf("%w: schema: %s", tasks.ErrParams, strings.ReplaceAll(err.Error(), schemaURL, ""))
+			return p, fmt.Errorf("%w: schema: %w", tasks.ErrParams, err)
 		}
 		p.Schema = canonical
 	}
