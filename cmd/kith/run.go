@@ -25,17 +25,10 @@ type runCmd struct {
 	SyncDelay time.Duration `hidden:"" help:"Added to every sync of the logs."`
 }
 
-// Memory of the node's own process. Tasks have processes of their own; this one mostly forwards, and a tighter
-// collector costs it little.
-const (
-	gcPercent   = 50
-	memoryLimit = 1 << 30 // bytes, soft: only a flood of blocks comes near
-)
-
 // Run runs the node until it is told to stop.
 func (c runCmd) Run(a *app) error {
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
+		go paceHeap(a.ctx)
 	}
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(memoryLimit)

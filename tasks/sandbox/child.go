@@ -77,6 +77,9 @@ func startChild(o *Options, plain bool, groups *cgroup.Tree, host *cgroup.Group,
 	cmd.WaitDelay = time.Second
 	cmd.Dir = neutralDir
 	cmd.Env = append(systemEnv(), "GOMAXPROCS="+strconv.Itoa(o.Procs), "GOTRACEBACK=single", "TZ=UTC", "LANG=C")
+	// A runner is young and small, so that the collector's usual pace has it collect over and over what a few tasks left. How
+	// much it may hold in the end is the task's limit, near which it collects as often as need be.
+	cmd.Env = append(cmd.Env, "GOGC=400")
 	cmd.Env = append(cmd.Env, o.Env...)
 	c.cmd = cmd
 	err = c.tree.start(cmd, plain, o.Procs, scans)
