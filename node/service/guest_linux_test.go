@@ -271,6 +271,12 @@ func TestGuestGrades(t *testing.T) {
 // pressed.
 func TestGuestSystem(t *testing.T) {
 	inGuest(t, "first")
+	hidden := "/root/kith" // from ann
+	must(t, "cp", kith, hidden)
+	if out, err := do(t, root(hidden, "service", "install", "--system")...); err == nil {
+		t.Errorf("a program that its user may not start was installed: %s", out)
+	}
+	gone(t, "/etc/systemd/system", "/sys/fs/cgroup/system.slice")
 	s := installed(t, must(t, root(kith, "--json", "service", "install", "--system")...))
 	if !s.Installed || !s.Enabled || !s.Boot || s.Active != "active" || !s.System {
 		t.Fatalf("%+v", s)

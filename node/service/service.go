@@ -54,6 +54,8 @@ func (u Unit) Text() (string, error) {
 		fmt.Fprintf(&b, "User=%s\n", u.User)
 	}
 	fmt.Fprintf(&b, "ExecStart=%s --home %s run\n", quoted(u.Exe), quoted(u.Home))
+	// A program that cannot be started, such as one in a folder that its user may not enter, is an error to who starts it.
+	b.WriteString("Type=exec\n")
 	// The group is delegated so that the node makes one for each task; a task that is ended for its memory is the node's
 	// business and no reason to end the node. What the node prints is for its owner's eyes: an address that lets whoever reads it
 	// in. Its log goes to the journal.

@@ -161,3 +161,42 @@ func TestSumVersion2(t *testing.T) {
 		}
 	}
 }
+
+// TestMemoryIsNeverOver has a program take all the memory it can: the kernel ends it, and the group never held more than it may.
+func TestMemoryIsNeverOver(t *testing.T) {
+	tree, err := Open()
+	if err != nil {
+		t.Skip(err)
+	}
+	g, err := tree.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const most = 32 << 20
+	// tail keeps a line until it ends, which this one does not.
+	cmd := exec.Command("sh", "-c", "read go; head -c 1000000000 /dev/zero | tail -n 1 >/dev/null")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Skip(err)
+	}
+	if err := errors.Join(g.Set(Limits{Memory: most, Processes: 10, Cores: 1}), g.Add(cmd.Process.Pid)); err != nil {
+		t.Error(err)
+	}
+	_, _ = in.Write([]byte("go\n"))
+	_ = cmd.Wait()
+	if !g.OutOfMemory() {
+		t.Error("the kernel ended nothing")
+	}
+	peak := g.file("memory", map[bool]string{false: "memory.max_usage_in_bytes", true: "memory.peak"}[tree.v2["memory"]])
+	if _, err := os.Stat(peak); err == nil { // Linux 5.19, for version 2
+		if n := number(t, peak); n > most || n < most/2 {
+			t.Errorf("the group held %d bytes at most, of %d", n, most)
+		}
+	}
+	if err := errors.Join(g.Close(), tree.Close()); err != nil {
+		t.Error(err)
+	}
+}

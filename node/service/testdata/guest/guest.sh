@@ -50,7 +50,7 @@ if [ $starts = 1 ]; then
 			grep 'kernel' /var/log/run | grep '%' >/var/log/kept
 			# Nothing may pass its cap by more; that it gets less may be the emulator's doing.
 			for at in 25 50 100; do within %-CPU-error-at-$at -30 10; done
-			within %-IO-error -60 15
+			within %-IO-error -99 15
 			within %-drive-write-error -60 15
 			within %-drive-read-error -60 15
 		done ;;

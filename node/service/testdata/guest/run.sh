@@ -40,7 +40,7 @@ if [ ! -e "$base.img" ]; then
 	$apart mmdebstrap --quiet --variant=minbase --include=$packages --customize-hook="$PWD/$here/setup.sh" \
 		--dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
 		"$suite" "$dir/root.tar" "$mirror"
-	$as_root sh -ec "mkdir '$dir/root'; tar -xf '$dir/root.tar' -C '$dir/root'; mke2fs -q -t ext4 -d '$dir/root' '$dir/base.img' 3G
+	$as_root sh -ec "mkdir '$dir/root'; tar -xf '$dir/root.tar' -C '$dir/root'; mke2fs -q -t ext4 -d '$dir/root' '$dir/base.img' 3G >/dev/null
 		cp '$dir'/root/boot/vmlinuz-* '$base.kernel'; cp '$dir'/root/boot/initrd.img-* '$base.initrd'"
 	rm -rf --one-file-system "$dir/root" "$dir/root.tar"
 	mv "$dir/base.img" "$base.img"
@@ -56,7 +56,7 @@ for p in tasks/sandbox tasks/sandbox/cgroup node/service; do
 	go test -trimpath -c -o "$pay/$(basename $p).test" "./$p"
 	[ ! -d "$p/testdata" ] || { mkdir -p "$pay/$(basename $p)"; cp -r "$p/testdata" "$pay/$(basename $p)"; }
 done
-mke2fs -q -t ext4 -d "$pay" "$dir/payload.img" 400M
+mke2fs -q -t ext4 -d "$pay" "$dir/payload.img" 400M >/dev/null
 truncate -s 4G "$dir/data.img"
 mke2fs -q -t ext4 "$dir/data.img"
 
@@ -71,6 +71,6 @@ timeout 5400 qemu-system-x86_64 -M q35 -accel "$accel" -cpu $cpu -m 3072 -smp 2 
 guest=$!
 trap 'kill $guest 2>/dev/null; rm -rf --one-file-system "$dir"' EXIT
 while [ ! -e "$dir/line" ] && kill -0 $guest 2>/dev/null; do sleep 0.2; done
-tail -f --pid=$guest -s 0.5 "$dir/line" 2>/dev/null | tr -d '\r' || true
+tail -f --pid=$guest -s 0.5 "$dir/line" 2>/dev/null | sed -u 's|\r$||' || true
 wait $guest || echo 'the guest did not end by itself'
 grep -q '^guest: exit 0' "$dir/line" || { echo 'the last words of its kernel:'; tail -n 15 "$dir/console"; exit 1; }

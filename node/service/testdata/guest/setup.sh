@@ -20,8 +20,8 @@ TTYPath=/dev/ttyS1
 [Install]
 WantedBy=multi-user.target
 END
-chroot "$1" systemctl enable guest.service
-chroot "$1" systemctl mask serial-getty@ttyS0.service getty@tty1.service apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer fstrim.timer
+chroot "$1" systemctl --quiet enable guest.service
+chroot "$1" systemctl --quiet mask serial-getty@ttyS0.service getty@tty1.service apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer fstrim.timer
 chroot "$1" useradd --create-home --shell /bin/bash ann
 mkdir -p "$1/var/log/journal" # it is kept over a restart, and ordinary users may read their own
 echo guest >"$1/etc/hostname"
