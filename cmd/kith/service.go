@@ -137,6 +137,8 @@ func serviceError(err error) error {
 	switch {
 	case errors.Is(err, service.ErrUnavailable):
 		return fmt.Errorf("%w; start the node with kith run, by whatever starts programs here", err)
+	case errors.Is(err, service.ErrNoSession):
+		return fmt.Errorf("%w; log on as the user itself, not by su or sudo, or make a service of the machine: sudo kith service install --system", err)
 	case errors.Is(err, service.ErrForeign):
 		return fmt.Errorf("%w; remove it, if you do not need it, and try again", err)
 	}

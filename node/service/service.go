@@ -21,6 +21,7 @@ var (
 	ErrUnavailable = errors.New("this system does not run services by systemd")
 	ErrForeign     = errors.New("there is a unit of that name that kith service did not make")
 	ErrUnit        = errors.New("the unit cannot be written")
+	ErrNoSession   = errors.New("there is no session of this user for systemd to run services in")
 )
 
 // Unit says what is to be run.
@@ -136,7 +137,11 @@ func (m *Manager) systemctl(ctx context.Context, args ...string) (string, error)
 	if !m.system {
 		args = append([]string{"--user"}, args...)
 	}
-	return m.run(ctx, "systemctl", args...)
+	out, err := m.run(ctx, "systemctl", args...)
+	if err != nil && !m.system && strings.Contains(out, "connect to bus") {
+		err = fmt.Errorf("%w: %w", ErrNoSession, err)
+	}
+	return out, err
 }
 
 // available says what is missing.

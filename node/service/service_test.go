@@ -184,6 +184,20 @@ func TestInstallFails(t *testing.T) {
 	}
 }
 
+// TestNoSession: who came by su has no service manager that answers.
+func TestNoSession(t *testing.T) {
+	f := newFake(t, false)
+	f.run = func(context.Context, string, ...string) (string, error) {
+		return "Failed to connect to bus: No medium found", errors.New("exit status 1")
+	}
+	if _, err := f.Install(t.Context(), unit(t)); !errors.Is(err, ErrNoSession) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := os.Stat(f.path()); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a unit was left: %v", err)
+	}
+}
+
 func TestForeignUnit(t *testing.T) {
 	f := newFake(t, true)
 	if err := errors.Join(os.MkdirAll(f.dir, 0o700), os.WriteFile(f.path(), []byte("[Unit]\n"), 0o600)); err != nil {

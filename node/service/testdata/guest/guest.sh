@@ -49,10 +49,10 @@ if [ $starts = 1 ]; then
 			passed 'caps under stress' $user sandbox -test.run='^$' -test.bench=CapError -test.benchtime=1x
 			grep 'kernel' /var/log/run | grep '%' >/var/log/kept
 			# Nothing may pass its cap by more; that it gets less may be the emulator's doing.
-			for at in 25 50 100; do within %-CPU-error-at-$at -30 10; done
+			for at in 25 50 100; do within %-CPU-error-at-$at -50 10; done
 			within %-IO-error -99 15
-			within %-drive-write-error -60 15
-			within %-drive-read-error -60 15
+			within %-drive-write-error -90 15
+			within %-drive-read-error -90 15
 		done ;;
 	service)
 		KITH_GUEST=first /payload/service.test -test.v -test.run='^TestGuest' -test.timeout=60m 2>&1 || echo >>/var/lib/failed ;;
