@@ -60,7 +60,7 @@ type usage struct {
 
 // startChild starts a runner process: in the group host, if the calling thread is in it, or else in a new one of groups, if
 // there are any. Call wait on it next.
-func startChild(o *Options, plain bool, groups *cgroup.Tree, host *cgroup.Group, scans *scans) (*child, error) {
+func startChild(o *Options, plain bool, without Layers, groups *cgroup.Tree, host *cgroup.Group, scans *scans) (*child, error) {
 	c := &child{stderr: &tail{}, done: make(chan struct{}), joined: make(chan struct{}), cores: int64(o.Procs), entries: o.Entries}
 	theirIn, ourOut, err := os.Pipe()
 	if err != nil {
@@ -82,7 +82,7 @@ func startChild(o *Options, plain bool, groups *cgroup.Tree, host *cgroup.Group,
 	cmd.Env = append(cmd.Env, "GOGC=400")
 	cmd.Env = append(cmd.Env, o.Env...)
 	c.cmd = cmd
-	err = c.tree.start(cmd, plain, o.Procs, scans)
+	err = c.tree.start(cmd, plain, without, o.Procs, scans)
 	theirIn.Close()
 	theirOut.Close()
 	if err != nil {

@@ -16,7 +16,7 @@ const (
 )
 
 // Layers are the walls around a runner. Each holds without the others.
-type Layers uint8
+type Layers uint16
 
 // The layers.
 const (
@@ -40,12 +40,16 @@ const (
 	// LayerToken is Windows' restricted token of low integrity: no privilege, no group that may administer, and nothing
 	// to be changed but the task's folders. It hides no file and no network.
 	LayerToken
+	// LayerContainer is Windows' AppContainer without any capability: no network, and no file but the task's and what every
+	// program of Windows may read.
+	LayerContainer
 
-	inside  = LayerNamespaces | LayerRoot | LayerLandlock | LayerSyscalls | LayerPrivileges | LayerProfile // raised by the runner itself
-	atStart = LayerNamespaces | LayerRoot | LayerToken                                                     // cannot be had by a process started plain
+	inside  = LayerNamespaces | LayerRoot | LayerLandlock | LayerSyscalls | LayerPrivileges | LayerProfile | LayerToken | LayerContainer // raised, or seen, by the runner itself
+	atStart = LayerNamespaces | LayerRoot | LayerToken | LayerContainer                                                                  // cannot be had by a process started plain
+	whole   = LayerRoot | LayerToken | LayerContainer                                                                                    // a runner that lacks one may be of no use: the next is started without
 )
 
-var layerNames = [...]string{"namespaces", "own root", "landlock", "system call filter", "no privileges", "exact caps", "sandbox profile", "restricted token"}
+var layerNames = [...]string{"namespaces", "own root", "landlock", "system call filter", "no privileges", "exact caps", "sandbox profile", "restricted token", "app container"}
 
 // String lists the layers.
 func (l Layers) String() string {

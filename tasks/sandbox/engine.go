@@ -19,8 +19,9 @@
 //     whole by the kernel itself, through control groups: at no time is more in use. Disk space is still sampled.
 //
 // On macOS a runner confines itself by the system's own sandbox (LayerProfile), on Windows it has a restricted token of low
-// integrity in a job object (LayerToken), which hides nothing that the user may read and does not cut the network. Neither
-// is promised more than tasks.GradeProcess. WebAssembly modules reach no file and no network by themselves, whatever the
+// integrity in a job object (LayerToken), which hides nothing that the user may read and does not cut the network, and, where
+// the system has them, is in a container of its own that does both (LayerContainer). None of these is promised more than
+// tasks.GradeProcess: no machine of ours has shown more. WebAssembly modules reach no file and no network by themselves, whatever the
 // grade (see package kinds/wasm).
 //
 // Process.SelfTest finds the grade by attacks from inside. None of this defends against a flaw in the kernel or the

@@ -93,7 +93,7 @@ func NewProcess(o Options) (*Process, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	return &Process{opts: o, log: o.Logger, plain: o.Without&offered&atStart&^LayerRoot != 0 || !canIsolate, cannot: o.Without, grade: tasks.GradeProcess, live: map[*child]bool{}, caps: capper{log: o.Logger}}, nil
+	return &Process{opts: o, log: o.Logger, plain: o.Without&offered&atStart&^(LayerRoot|LayerContainer) != 0 || !canIsolate, cannot: o.Without, grade: tasks.GradeProcess, live: map[*child]bool{}, caps: capper{log: o.Logger}}, nil
 }
 
 // Name implements Engine.
@@ -146,7 +146,12 @@ func (e *Process) confined(ctx context.Context, dir string) (*child, error) {
 		}
 		if err := c.tree.admit(dir); err != nil {
 			c.kill(ErrClosed)
-			if err := e.plainFrom(err); err != nil {
+			if has, _ := c.tree.holds(); has&LayerContainer != 0 {
+				err = e.lacks(LayerContainer, 0, err.Error())
+			} else {
+				err = e.plainFrom(err)
+			}
+			if err != nil {
 				return nil, fmt.Errorf("let the runner into its folders: %w", err)
 			}
 			continue
@@ -156,6 +161,9 @@ func (e *Process) confined(ctx context.Context, dir string) (*child, error) {
 		}
 		e.mu.Lock()
 		want := offered &^ e.cannot
+		if e.plain && offered&LayerToken != 0 {
+			want &^= atStart
+		}
 		e.mu.Unlock()
 		if !c.tree.isolated() {
 			want &^= LayerNamespaces | LayerRoot
@@ -170,6 +178,9 @@ func (e *Process) confined(ctx context.Context, dir string) (*child, error) {
 		if missing == LayerCaps {
 			why = "no control group"
 		}
+		if _, err := c.tree.holds(); err != nil && missing == LayerContainer {
+			why = err.Error()
+		}
 		if missing == 0 {
 			return c, nil
 		}
@@ -177,10 +188,10 @@ func (e *Process) confined(ctx context.Context, dir string) (*child, error) {
 			c.kill(ErrClosed)
 			return nil, err
 		}
-		if missing&LayerRoot == 0 {
+		if missing&whole == 0 {
 			return c, nil
 		}
-		c.kill(ErrClosed) // its root may be half made; the next will not try
+		c.kill(ErrClosed) // its root may be half made, its folders shut to it; the next will not try
 	}
 }
 
@@ -259,7 +270,11 @@ func (e *Process) start(ctx context.Context) (*child, error) {
 	stop := context.AfterFunc(ctx, func() { s.c.kill(context.Cause(ctx)) })
 	defer stop()
 	if err := s.c.greet(); err != nil {
-		return nil, fmt.Errorf("start runner: %w", err)
+		has, _ := s.c.tree.holds()
+		if has&LayerContainer == 0 || ctx.Err() != nil || errors.Is(err, ErrClosed) || errors.Is(err, errKilled) || e.lacks(LayerContainer, 0, err.Error()) != nil {
+			return nil, fmt.Errorf("start runner: %w", err)
+		}
+		return e.start(ctx)
 	}
 	return s.c, nil
 }
@@ -319,15 +334,15 @@ func hostIn(groups *cgroup.Tree) *cgroup.Group {
 // spawn starts a process; called on the starter's thread.
 func (e *Process) spawn() (*child, error) {
 	e.mu.Lock()
-	plain, closed, groups := e.plain, e.closed, e.groups
+	plain, closed, groups, without := e.plain, e.closed, e.groups, e.cannot&LayerContainer
 	e.mu.Unlock()
 	if closed {
 		return nil, ErrClosed
 	}
-	c, err := startChild(&e.opts, plain, groups, e.host, &e.scans)
+	c, err := startChild(&e.opts, plain, without, groups, e.host, &e.scans)
 	if refused := err; err != nil && !plain {
 		// Namespaces are refused in many ways (a sysctl, a policy, a full table): what counts is whether it works without.
-		if c, err = startChild(&e.opts, true, groups, e.host, &e.scans); err == nil {
+		if c, err = startChild(&e.opts, true, without, groups, e.host, &e.scans); err == nil {
 			e.mu.Lock()
 			e.plain = true
 			e.why = append(e.why, fmt.Sprintf("%s: %v", offered&atStart, refused))

@@ -52,10 +52,21 @@ func restrictedToken() (token windows.Token, err error) {
 	return token, nil
 }
 
-// admit lets a runner of low integrity write to its output and scratch folders in dir, and to nothing else.
+// admit lets a runner of low integrity write to its output and scratch folders in dir, and to nothing else, and one in a
+// container read its inputs too.
 func (t *tree) admit(dir string) error {
-	if dir == "" || !t.lowered {
+	if dir == "" || t.has == 0 {
 		return nil
+	}
+	if t.box != nil {
+		for _, f := range [...]struct {
+			name   string
+			rights windows.ACCESS_MASK
+		}{{InDir, mayRead}, {OutDir, mayWrite}, {TmpDir, mayWrite}} {
+			if err := t.box.grant(filepath.Join(dir, f.name), f.rights, true); err != nil {
+				return err
+			}
+		}
 	}
 	// A label for all that will be made in the folder: nothing of lower integrity may write up to it, and it is low itself.
 	sd, err := windows.SecurityDescriptorFromString("S:(ML;OICI;NW;;;LW)")

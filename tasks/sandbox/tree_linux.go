@@ -51,7 +51,7 @@ type scan struct {
 func (t *tree) isolated() bool { return t.mark == "" }
 
 // start starts the runner. It must be called on a thread that lives as long as the runner may.
-func (t *tree) start(cmd *exec.Cmd, plain bool, _ int, s *scans) error {
+func (t *tree) start(cmd *exec.Cmd, plain bool, _ Layers, _ int, s *scans) error {
 	t.scans = s
 	attr := &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
 	if plain {
@@ -69,6 +69,9 @@ func (t *tree) start(cmd *exec.Cmd, plain bool, _ int, s *scans) error {
 	cmd.SysProcAttr = attr
 	return cmd.Start()
 }
+
+// holds is for systems on which a runner is started in what holds it, and cannot always be.
+func (t *tree) holds() (Layers, error) { return 0, nil }
 
 // admit has nothing to do here: the runner is let into its folders as it confines itself.
 func (t *tree) admit(string) error { return nil }

@@ -25,7 +25,7 @@ type tree struct{ group int }
 
 func (t *tree) isolated() bool { return false }
 
-func (t *tree) start(cmd *exec.Cmd, _ bool, _ int, _ *scans) error {
+func (t *tree) start(cmd *exec.Cmd, _ bool, _ Layers, _ int, _ *scans) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
 		return err
@@ -33,6 +33,9 @@ func (t *tree) start(cmd *exec.Cmd, _ bool, _ int, _ *scans) error {
 	t.group = cmd.Process.Pid
 	return nil
 }
+
+// holds is for systems on which a runner is started in what holds it.
+func (t *tree) holds() (Layers, error) { return 0, nil }
 
 // admit has nothing to do here.
 func (t *tree) admit(string) error { return nil }

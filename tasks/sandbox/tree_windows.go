@@ -5,7 +5,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync"
-	"syscall"
 	"time"
 	"unsafe"
 
@@ -16,26 +15,33 @@ import (
 
 const (
 	canIsolate = true // where the system lets us make a token
-	offered    = LayerToken
+	offered    = LayerToken | LayerContainer
 )
 
 var neutralDir = filepath.VolumeName(os.Getenv("SystemRoot")) + `\`
 
-// scans are of no use here.
-type scans struct{}
+// scans is what the trees of an engine share.
+type scans struct{ acls sync.Mutex } // held while a file's list of rights is changed
 
 // tree is a job object: the system ends all of it when its last handle closes, also when this process dies.
 type tree struct {
-	mu      sync.Mutex // guards job against use after close
-	job     windows.Handle
-	lowered bool // the runner has a restricted token of low integrity
+	mu   sync.Mutex // guards job against use after close
+	job  windows.Handle
+	has  Layers        // LayerToken, LayerContainer
+	why  error         // it has no container, though it was to have one
+	box  *container    // nil: none
+	said chan struct{} // closed when all that the runner printed is read
 
 	stopped map[uint32]bool // processes that are suspended
 }
 
 func (t *tree) isolated() bool { return false }
 
-func (t *tree) start(cmd *exec.Cmd, plain bool, procs int, _ *scans) error {
+// holds is what the runner was started in, and why it was not started in more.
+func (t *tree) holds() (Layers, error) { return t.has, t.why }
+
+// start starts the runner in its job, and in a container unless it is to do without.
+func (t *tree) start(cmd *exec.Cmd, plain bool, without Layers, procs int, s *scans) error {
 	job, err := windows.CreateJobObject(nil, nil)
 	if err != nil {
 		return err
@@ -47,30 +53,43 @@ func (t *tree) start(cmd *exec.Cmd, plain bool, procs int, _ *scans) error {
 		windows.CloseHandle(job)
 		return err
 	}
-	cmd.SysProcAttr = &syscall.SysProcAttr{HideWindow: true, CreationFlags: windows.CREATE_NEW_PROCESS_GROUP | windows.CREATE_NO_WINDOW}
+	var token windows.Token
 	if !plain {
-		token, err := restrictedToken()
-		if err != nil {
+		if token, err = restrictedToken(); err != nil {
 			windows.CloseHandle(job)
 			return err
 		}
 		defer token.Close()
-		cmd.SysProcAttr.Token, t.lowered = syscall.Token(token), true
+		t.has = LayerToken
 	}
-	if err := cmd.Start(); err != nil {
+	if !plain && without&LayerContainer == 0 {
+		if t.why = t.boxed(cmd, job, token, s); t.why == nil {
+			t.job = job
+			return nil
+		}
+	}
+	if t.said, err = launch(cmd, job, token, nil); err != nil {
 		windows.CloseHandle(job)
 		return err
 	}
-	// The runner does nothing before it is sent work, so there is no moment in which it could start others unseen.
-	err = cmd.Process.WithHandle(func(h uintptr) {
-		if e := windows.AssignProcessToJobObject(job, windows.Handle(h)); e != nil {
-			_ = cmd.Process.Kill()
-		}
-	})
-	if err != nil {
-		_ = cmd.Process.Kill()
-	}
 	t.job = job
+	return nil
+}
+
+// boxed starts the runner in a container.
+func (t *tree) boxed(cmd *exec.Cmd, job windows.Handle, token windows.Token, s *scans) error {
+	box, err := newContainer(cmd.Path, &s.acls)
+	if err != nil {
+		return err
+	}
+	if err = box.grant(cmd.Path, mayRead, false); err == nil {
+		t.said, err = launch(cmd, job, token, box)
+	}
+	if err != nil {
+		box.close()
+		return err
+	}
+	t.box, t.has = box, t.has|LayerContainer
 	return nil
 }
 
@@ -109,6 +128,16 @@ func (t *tree) sweep() {
 		_ = windows.TerminateJobObject(t.job, 1)
 		_ = windows.CloseHandle(t.job)
 		t.job = 0
+	}
+	if t.said != nil {
+		select { // else the last words would be missing
+		case <-t.said:
+		case <-time.After(time.Second):
+		}
+	}
+	if t.box != nil {
+		t.box.close()
+		t.box = nil
 	}
 }
 
