@@ -76,6 +76,9 @@ func (r *Report) Promise() string {
 	} else if offered&LayerNamespaces != 0 && r.Grade > tasks.GradeNone {
 		s += "; this system refuses it namespaces of its own"
 	}
+	if r.Layers&LayerContainer != 0 {
+		s += ", in a container without network"
+	}
 	if r.Overshoot.Memory > 0 && r.Grade > tasks.GradeNone {
 		s += fmt.Sprintf("; a task may pass its memory limit by %d MB before it is ended", (r.Overshoot.Memory+999_999)/1_000_000)
 	}
