@@ -118,16 +118,6 @@ var rules = []rule{
 		why:   "what a kind computes depends on nothing but its call",
 	},
 	{
-		from: []string{"kith/tasks/jsonschema"}, deep: true,
-		never: []string{"os/exec", "net/http", "crypto/rand", "log/slog"},
-		why:   "a schema and a value go in, findings come out; nothing is ever loaded",
-	},
-	{
-		from:  []string{"kith"},
-		never: []string{"github.com/santhosh-tekuri"},
-		why:   "it compiles the drafts' own schemas whenever a program starts that contains it; tests compare with it",
-	},
-	{
 		from: []string{"kith/simnet/core", "kith/simnet/links", "kith/simnet/scenario"},
 		never: []string{
 			"os", "net", "sync", "log/slog", "crypto/rand", "kith/p2p", "kith/node", "kith/cmd",

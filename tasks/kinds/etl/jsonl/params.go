@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"kith/tasks"
 	"kith/tasks/kinds/params"
@@ -96,7 +97,7 @@ func check(given []byte) (Params, error) {
 	if p.Schema != nil {
 		canonical, err := checkSchema(p.Schema)
 		if err != nil {
-			return p, fmt.Errorf("%w: schema: %w", tasks.ErrParams, err)
+			return p, fmt.Errorf("%w: schema: %s", tasks.ErrParams, strings.ReplaceAll(err.Error(), schemaURL, ""))
 		}
 		p.Schema = canonical
 	}

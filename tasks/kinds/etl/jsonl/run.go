@@ -6,9 +6,10 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
 	"kith/storage/dag"
 	"kith/tasks"
-	"kith/tasks/jsonschema"
 	"kith/tasks/kinds/etl/corpus"
 )
 

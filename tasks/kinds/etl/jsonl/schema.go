@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"unicode/utf8"
 
-	"kith/tasks/jsonschema"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"github.com/santhosh-tekuri/jsonschema/v6/kind"
 )
 
 // Limits of validation against a schema.
@@ -19,13 +21,29 @@ const (
 	maxMismatches  = 16        // reasons listed for one line
 )
 
+// schemaURL is the base of the schema. No loader knows its scheme, so nothing can be read through it.
+const schemaURL = "kith:///schema.json"
+
+// refuseRemote is the loader of a compiler that must not read anything.
+type refuseRemote struct{}
+
+func (refuseRemote) Load(url string) (any, error) {
+	return nil, fmt.Errorf("%.200q is outside the schema; only references within it are allowed", url)
+}
+
 // compile compiles a schema of draft 2020-12 (unless it names another draft itself). Nothing is loaded from anywhere.
 func compile(schema []byte) (*jsonschema.Schema, error) {
 	doc, err := decodeJSON(schema)
 	if err != nil {
 		return nil, err
 	}
-	return jsonschema.Compile(doc)
+	c := jsonschema.NewCompiler()
+	c.DefaultDraft(jsonschema.Draft2020)
+	c.UseLoader(refuseRemote{})
+	if err := c.AddResource(schemaURL, doc); err != nil {
+		return nil, err
+	}
+	return c.Compile(schemaURL)
 }
 
 // decodeJSON decodes one JSON value with its numbers as they stand.
@@ -42,11 +60,16 @@ func mismatches(s *jsonschema.Schema, text []byte) []Reason {
 	if err != nil {
 		return []Reason{{Code: SchemaMismatch, Detail: "cannot be decoded: " + err.Error()}}
 	}
-	var reasons []Reason
-	for _, f := range s.Validate(v) {
-		reasons = append(reasons, Reason{Code: SchemaMismatch, At: pointer(f.At), Detail: explain(f)})
+	err = s.Validate(v)
+	if err == nil {
+		return nil
 	}
-	// The order of the findings varies; the set does not.
+	var failed *jsonschema.ValidationError
+	if !errors.As(err, &failed) {
+		return []Reason{{Code: SchemaMismatch, Detail: err.Error()}}
+	}
+	// The library walks maps, so the order of its findings varies; the set does not.
+	reasons := leaves(nil, failed)
 	slices.SortFunc(reasons, func(a, b Reason) int {
 		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Detail, b.Detail))
 	})
@@ -55,6 +78,17 @@ func mismatches(s *jsonschema.Schema, text []byte) []Reason {
 		reasons = append(reasons[:maxMismatches], Reason{Code: SchemaMismatch, Detail: fmt.Sprintf("and %d more", more)})
 	}
 	return reasons
+}
+
+// leaves appends the innermost findings of e.
+func leaves(dst []Reason, e *jsonschema.ValidationError) []Reason {
+	if len(e.Causes) == 0 {
+		return append(dst, Reason{Code: SchemaMismatch, At: pointer(e.InstanceLocation), Detail: explain(e.ErrorKind)})
+	}
+	for _, cause := range e.Causes {
+		dst = leaves(dst, cause)
+	}
+	return dst
 }
 
 // pointer writes a JSON pointer, cut at 256 bytes.
@@ -67,15 +101,35 @@ func pointer(path []string) string {
 	return excerpt([]byte(b.String()), 256)
 }
 
-// explain says what a finding is about, in few words: it may name any number of members.
-func explain(f jsonschema.Finding) string {
-	switch {
-	case f.Keyword == "":
+// explain says what a finding is about. The library's own texts hold values of any length in the order of map walks.
+func explain(k jsonschema.ErrorKind) string {
+	switch k := k.(type) {
+	case *kind.Type:
+		return fmt.Sprintf("type: got %s, want %s", k.Got, strings.Join(k.Want, " or "))
+	case *kind.Required:
+		return "required: missing " + list(k.Missing)
+	case *kind.AdditionalProperties:
+		return "additionalProperties: " + list(k.Properties)
+	case *kind.Enum, *kind.Const:
+		return strings.Join(k.KeywordPath(), "/") + ": not an allowed value"
+	case *kind.MinLength:
+		return fmt.Sprintf("minLength: got %d, want %d", k.Got, k.Want)
+	case *kind.MaxLength:
+		return fmt.Sprintf("maxLength: got %d, want %d", k.Got, k.Want)
+	case *kind.Pattern:
+		return "pattern: want " + excerpt([]byte(k.Want), 128)
+	case *kind.FalseSchema:
 		return "nothing is allowed here"
-	case f.Detail == "":
-		return excerpt([]byte(f.Keyword), 128)
 	}
-	return excerpt([]byte(f.Keyword), 128) + ": " + excerpt([]byte(f.Detail), 256)
+	if path := k.KeywordPath(); len(path) > 0 {
+		return excerpt([]byte(strings.Join(path, "/")), 128)
+	}
+	return "does not match"
+}
+
+func list(names []string) string {
+	names = slices.Sorted(slices.Values(names))
+	return excerpt([]byte(strings.Join(names, ", ")), 256)
 }
 
 // excerpt returns at most n bytes of b as valid UTF-8, cut between characters; other bytes read \xff.
