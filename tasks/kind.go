@@ -89,6 +89,19 @@ type Kind interface {
 	Merge(ctx context.Context, c *Call) error
 }
 
+// CheckpointDir is the folder of Call.Scratch in which a Checkpointer finds what an attempt before left there.
+const CheckpointDir = "checkpoint"
+
+// Checkpointer is a Kind whose Run can go on from where an earlier attempt at the same task was ended: by the owner of the
+// machine, by its shutdown, by a kill. Whatever lies in CheckpointDir then is there again when the task is tried again here,
+// and the output must be the same as if it had never been ended. Run may be ended at any moment, and must keep the folder so
+// that it can be gone on from at every moment: it writes a file under another name and renames it. Large folders
+// (execute.MaxCheckpoint) are not kept.
+type Checkpointer interface {
+	// Checkpoints reports whether Run makes use of this under these parameters.
+	Checkpoints(params []byte) bool
+}
+
 // Fingerprinter is a Kind with Comparison Numeric that computes with something that is not part of this program: the
 // fingerprint names it and its version, so that results are compared only between machines that use the same.
 type Fingerprinter interface {
@@ -127,7 +140,7 @@ type Call struct {
 	Ranges int // number of key ranges of the next reduce; a map phase before a reduce writes "r/%04d" for each
 	// In holds one read-only file system for each input. A reduce gets one input per map part, in part order.
 	In []fs.FS
-	// Scratch is an empty folder of the task's own, wiped afterwards.
+	// Scratch is an empty folder of the task's own, wiped afterwards; but see Checkpointer.
 	Scratch string
 	// Prepared is a folder, to be read alone, with what the kind once made of the file that its inputs carry along, in a
 	// process of its own: code compiled for this machine, for example. Empty: there is none, and the kind does without.

@@ -20,11 +20,12 @@ import (
 
 // pipeline is how a job is described on the command line; submit and local share it.
 type pipeline struct {
-	Kinds  string   `arg:"" name:"kind" help:"Kinds joined by commas, done one after another: etl.chunk,etl.dedup"`
-	Path   string   `arg:"" optional:"" help:"File or folder to work on. Not for kinds like test.noop."`
-	Input  string   `help:"The same as PATH." placeholder:"PATH"`
-	Module string   `help:"For wasm: the module to run, a file anywhere on this machine. Without it wasm.module names one in the input." placeholder:"FILE"`
-	Param  []string `short:"p" sep:"none" placeholder:"KIND.KEY=VALUE" help:"Parameter of a step, by its kind or its number (2.window=500). May be repeated; kith kinds KIND lists them."`
+	Kinds      string   `arg:"" name:"kind" help:"Kinds joined by commas, done one after another: etl.chunk,etl.dedup"`
+	Path       string   `arg:"" optional:"" help:"File or folder to work on. Not for kinds like test.noop."`
+	Input      string   `help:"The same as PATH." placeholder:"PATH"`
+	Module     string   `help:"For wasm: the module to run, a file anywhere on this machine. Without it wasm.module names one in the input." placeholder:"FILE"`
+	Checkpoint bool     `help:"For wasm alone: give the module a folder /checkpoint, from which it goes on when its task was ended before its time and comes back to the same node."`
+	Param      []string `short:"p" sep:"none" placeholder:"KIND.KEY=VALUE" help:"Parameter of a step, by its kind or its number (2.window=500). May be repeated; kith kinds KIND lists them."`
 }
 
 // ops makes the steps, and reports whether the first one reads input. It sets Path, if Input is set instead.
@@ -57,6 +58,15 @@ func (p *pipeline) ops() (ops []api.Op, input bool, err error) {
 	}
 	if !input && p.Path != "" {
 		return nil, false, usage("%s reads no input; leave %s away", ops[0].Kind, p.Path)
+	}
+	if p.Checkpoint {
+		if len(ops) != 1 || ops[0].Kind != "wasm" {
+			return nil, false, usage("--checkpoint is for wasm as the only kind: a task of several steps begins anew")
+		}
+		if set, ok := ops[0].Params["checkpoint"]; ok && set != true {
+			return nil, false, usage("--checkpoint and wasm.checkpoint=%v contradict one another", set)
+		}
+		ops[0].Params["checkpoint"] = true
 	}
 	if p.Module != "" {
 		if ops[0].Kind != "wasm" {

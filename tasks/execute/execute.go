@@ -80,6 +80,8 @@ type Executor struct {
 	log  *slog.Logger
 	pool pool
 	made prepared
+
+	salvaged []Checkpoint
 }
 
 // New returns an executor. Close it when no call is in progress any more.
@@ -110,17 +112,20 @@ func New(o Options) (*Executor, error) {
 		return nil, err
 	}
 	e.pool = pool{engine: o.Engine, root: o.Scratch, most: o.MaxIdle, busy: map[*slot]bool{}}
-	return e, e.wipe()
+	return e, e.wipe(true)
 }
 
-// wipe removes what a crash left behind.
-func (e *Executor) wipe() error {
+// wipe removes what a crash left behind, but for checkpoints if they are wanted.
+func (e *Executor) wipe(salvage bool) error {
 	left, err := os.ReadDir(e.o.Scratch)
 	if err != nil {
 		return fmt.Errorf("scratch folder: %w", err)
 	}
 	for _, d := range left {
 		if strings.HasPrefix(d.Name(), slotPrefix) { // nothing but our own: the setting may be wrong
+			if salvage {
+				e.salvage(filepath.Join(e.o.Scratch, d.Name()))
+			}
 			if err := sandbox.Wipe(filepath.Join(e.o.Scratch, d.Name())); err != nil {
 				return fmt.Errorf("wipe scratch folder: %w", err)
 			}
@@ -131,7 +136,7 @@ func (e *Executor) wipe() error {
 
 // Close ends all runners and wipes the scratch folder.
 func (e *Executor) Close() error {
-	return errors.Join(e.pool.close(), e.wipe())
+	return errors.Join(e.pool.close(), e.wipe(false))
 }
 
 // Release ends the runners of a job: those in use when their task is done.
@@ -150,11 +155,19 @@ type Output struct {
 	Log        []string
 	WallMillis int64
 	CPUMillis  int64
+	// Checkpoint is, of a run that was ended before its time, the folder from which RunFrom can go on, in the store;
+	// undefined: there is none.
+	Checkpoint      dag.CID
+	CheckpointBytes int64
 }
 
 // Run does one assignment. Its inputs must be in the store. An error that is a tasks.Reason says why the task failed;
 // the output then still carries the log. progress may be nil; it is called from one goroutine at a time.
 func (e *Executor) Run(ctx context.Context, a tasks.Assignment, progress func(done, total int64)) (Output, error) {
+	return e.run(ctx, a, &keeper{}, progress)
+}
+
+func (e *Executor) run(ctx context.Context, a tasks.Assignment, k *keeper, progress func(done, total int64)) (Output, error) {
 	limits, err := e.limits(a.Limits, a.Steps)
 	if err != nil {
 		return Output{}, err
@@ -163,7 +176,7 @@ func (e *Executor) Run(ctx context.Context, a tasks.Assignment, progress func(do
 		Op: sandbox.OpRun, Steps: a.Steps, Seed: a.Seed, Stage: a.Stage, Index: a.Index, Parts: a.Parts, Ranges: a.Ranges,
 		Limits: limits, Progress: progress,
 	}
-	return e.perform(ctx, a.Job, w, a.Inputs, a.Keys, keep)
+	return e.perform(ctx, a.Job, w, a.Inputs, a.Keys, keep, k)
 }
 
 // Where the blocks of a small output go.
@@ -175,7 +188,7 @@ const (
 )
 
 // perform materialises inputs, runs w in a runner of the job, and imports what it wrote.
-func (e *Executor) perform(ctx context.Context, job tasks.JobID, w sandbox.Work, inputs []dag.CID, keys [][]byte, to destination) (Output, error) {
+func (e *Executor) perform(ctx context.Context, job tasks.JobID, w sandbox.Work, inputs []dag.CID, keys [][]byte, to destination, k *keeper) (Output, error) {
 	s, err := e.pool.acquire(ctx, job)
 	if err != nil {
 		return Output{}, err
@@ -188,9 +201,13 @@ func (e *Executor) perform(ctx context.Context, job tasks.JobID, w sandbox.Work,
 	if w.Op == sandbox.OpRun && len(inputs) > 0 && (len(keys) == 0 || len(keys[0]) == 0) { // what is sealed leaves no trace
 		w.Prepared = e.prepare(ctx, s, &w, inputs[0])
 	}
+	if err := k.begin(ctx, e, s); err != nil {
+		return Output{}, fmt.Errorf("checkpoint: %w", err)
+	}
 	res, err := s.runner.Run(ctx, w)
 	out := Output{Log: res.Log, WallMillis: res.WallMillis, CPUMillis: res.CPUMillis}
 	s.dirty = s.dirty || res.OnDisk || err != nil
+	out.Checkpoint, out.CheckpointBytes = k.end(ctx, e, s, err)
 	if err != nil {
 		return out, err
 	}

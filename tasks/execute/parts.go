@@ -199,7 +199,7 @@ func (e *Executor) Gather(ctx context.Context, job tasks.Job, stage tasks.Stage,
 	out, err := e.perform(ctx, job.ID, sandbox.Work{
 		Op: sandbox.OpRun, Steps: stage.Steps, Seed: job.Spec.Seed, Stage: stage.Index, Parts: parts, Ranges: stage.Ranges,
 		Limits: ownLimits(),
-	}, inputs, nil, store)
+	}, inputs, nil, store, &keeper{})
 	if err != nil {
 		return nil, fmt.Errorf("gather: %w", err)
 	}
@@ -235,7 +235,7 @@ func (e *Executor) Merge(ctx context.Context, job tasks.Job, step tasks.Step, in
 	}
 	out, err := e.perform(ctx, job.ID, sandbox.Work{
 		Op: sandbox.OpMerge, Steps: []tasks.Step{step}, Seed: job.Spec.Seed, Parts: len(inputs), Limits: ownLimits(),
-	}, inputs, nil, store)
+	}, inputs, nil, store, &keeper{})
 	if err != nil {
 		return dag.CID{}, fmt.Errorf("merge: %w", err)
 	}

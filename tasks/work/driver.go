@@ -18,6 +18,7 @@ import (
 
 	"kith/storage/dag"
 	"kith/tasks"
+	"kith/tasks/execute"
 	"kith/tasks/mailbox"
 	"kith/tasks/match"
 	"kith/tasks/wire"
@@ -42,6 +43,7 @@ type Driver struct {
 	served  sync.RWMutex // guards outputs
 	outputs map[tasks.NodeID]map[tasks.LeaseID]*shownOutput
 	shared  sharing
+	points  checkpoints
 
 	// Owned by the loop.
 	ctx      context.Context // of Serve
@@ -108,10 +110,17 @@ func (d *Driver) Serve(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	d.ctx = ctx
 	defer close(d.stopped)
+	defer d.keepCheckpoints()
 	defer d.work.Wait()
 	defer cancel()
 	if err := d.recover(); err != nil {
 		return fmt.Errorf("recover promises: %w", err)
+	}
+	if c, ok := d.o.Executor.(Checkpointer); ok {
+		for _, x := range c.Salvaged() {
+			d.saved(x.Key, &execute.Output{Checkpoint: x.Root, CheckpointBytes: x.Bytes})
+		}
+		d.keepCheckpoints()
 	}
 	d.widen()
 	for _, s := range d.order {
@@ -309,7 +318,7 @@ func (d *Driver) widen() {
 func (d *Driver) Pause(ctx context.Context, why tasks.Reason) error {
 	return d.do(ctx, func() {
 		d.paused, d.killed = true, false
-		d.giveBackQueued(why)
+		d.end(why, func(h *held) bool { return h.state < running })
 		d.askAll()
 	})
 }
@@ -327,15 +336,7 @@ func (d *Driver) Resume(ctx context.Context) error {
 func (d *Driver) Kill(ctx context.Context) error {
 	return d.do(ctx, func() {
 		d.killed = true
-		r := tasks.Reason{Code: tasks.Killed}
-		d.giveBackQueued(r)
-		for _, s := range d.order {
-			for _, h := range s.leases() {
-				if h.stop != nil {
-					h.stop(r)
-				}
-			}
-		}
+		d.end(tasks.Reason{Code: tasks.Killed}, func(*held) bool { return true })
 		d.askAll()
 	})
 }
@@ -343,18 +344,23 @@ func (d *Driver) Kill(ctx context.Context) error {
 // Drop ends every task of one job and gives its leases back with the reason.
 func (d *Driver) Drop(ctx context.Context, job tasks.JobID, why tasks.Reason) error {
 	return d.do(ctx, func() {
-		for _, s := range d.order {
-			for _, h := range s.leases() {
-				switch {
-				case h.lease.Do.Job != job:
-				case h.state < running:
-					s.giveBack(h, why, nil)
-				case h.stop != nil:
-					h.stop(why)
-				}
+		d.end(why, func(h *held) bool { return h.lease.Do.Job == job })
+	})
+}
+
+// end gives the leases that are meant back: those that wait at once, those at work when they have stopped.
+func (d *Driver) end(why tasks.Reason, meant func(*held) bool) {
+	for _, s := range d.order {
+		for _, h := range s.leases() {
+			switch {
+			case !meant(h):
+			case h.state < running:
+				s.giveBack(h, why, nil)
+			case h.stop != nil:
+				h.stop(why)
 			}
 		}
-	})
+	}
 }
 
 // Status says what this node does for others.
@@ -398,7 +404,7 @@ func (d *Driver) Quiet(ctx context.Context, long time.Duration) ([]tasks.NodeID,
 }
 
 // Pins calls visit with every root that must stay in the store: inputs of leases, and outputs without a verdict that
-// are not in the log itself.
+// are not in the log itself, and what tasks can be gone on from.
 func (d *Driver) Pins(ctx context.Context, visit func(dag.CID) error) error {
 	roots, err := ask(ctx, d, func() (roots []dag.CID) {
 		for _, s := range d.order {
@@ -408,6 +414,9 @@ func (d *Driver) Pins(ctx context.Context, visit func(dag.CID) error) error {
 					roots = append(roots, h.promise.Root)
 				}
 			}
+		}
+		for i := range d.points.list {
+			roots = append(roots, d.points.list[i].Root)
 		}
 		return roots
 	})

@@ -54,12 +54,18 @@ func FuzzRecover(f *testing.F) {
 	f.Add(snap, encode(&record{Settled: &p.Lease}))
 	f.Add(snap, encode(&record{Settled: &p.Lease, Told: &told{Submitter: to, Outcome: tasks.Accepted}}))
 	f.Add(snap, encode(&record{Session: &st}))
+	point := checkpoint{Key: [32]byte{5}, Root: p.Root, Bytes: 6, At: 1 << 50}
+	f.Add(encode(&snapshotFile{Version: snapshotVersion, Checkpoints: []checkpoint{point, {}, {Bytes: -1}}}), encode(&record{Checkpoint: &point}))
+	f.Add(snap, encode(&record{Done: &point.Key}))
 	f.Add(encode(&snapshotFile{Version: 2}), []byte(nil))
 	f.Fuzz(func(t *testing.T, snap, rec []byte) {
 		for _, l := range []*oneLog{{snap: snap}, {rec: rec}, {snap, rec}} {
 			d := New(Options{Key: ed25519.NewKeyFromSeed(make([]byte, 32)), Log: l})
 			if err := d.recover(); err != nil {
 				continue
+			}
+			if n := len(d.points.list); n > maxCheckpoints || n > 0 && (!d.points.list[0].Root.Defined() || d.points.list[0].Bytes < 0) {
+				t.Fatalf("%d checkpoints, %+v", n, d.points.list)
 			}
 			for _, s := range d.order {
 				if d.sessions[s.peer] != s || len(s.leases()) == 0 {

@@ -28,6 +28,7 @@ func (s *session) hear(m wire.Message, heard *wire.Spoken) {
 		for _, l := range m.Leases {
 			if h := s.m[l]; h != nil {
 				s.d.why(m.Reason)
+				s.d.forget(h.point)
 				s.drop(h)
 			}
 		}
@@ -186,17 +187,6 @@ func lastLines(log []string) []string {
 	return log[from:]
 }
 
-// giveBackQueued returns every lease that does not run yet.
-func (d *Driver) giveBackQueued(r tasks.Reason) {
-	for _, s := range d.order {
-		for _, h := range s.leases() {
-			if h.state < running {
-				s.giveBack(h, r, nil)
-			}
-		}
-	}
-}
-
 // drop ends a lease, whatever it was doing.
 func (s *session) drop(h *held) {
 	if h.state == over {
@@ -240,6 +230,7 @@ func (d *Driver) kept(h *held, err error) {
 	}
 	h.state = committed
 	h.s.held--
+	d.forget(h.point)
 	h.s.mu.Lock()
 	h.s.out.commits = append(h.s.out.commits, h.promise.commit(d.self))
 	h.s.mu.Unlock()

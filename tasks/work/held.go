@@ -37,6 +37,7 @@ type held struct {
 	total int64
 	stop  func(tasks.Reason) // while running or preparing
 	shown bool               // the submitter asked to see it
+	point [32]byte           // pointKey, once it has run
 	share bool               // its inputs are public and may go on to others
 
 	promise promise
@@ -133,8 +134,9 @@ func (d *Driver) start() {
 		}
 		d.busy++
 		h.state, h.since, h.stop = running, time.Now().UnixMilli(), stop
+		h.point = d.pointKey(h.s.peer, &h.lease.Do)
 		d.began(h)
-		d.runs <- &run{of: h, ctx: ctx, cancel: cancel, release: release}
+		d.runs <- &run{of: h, ctx: ctx, cancel: cancel, release: release, from: d.points.find(h.point)}
 	}
 	for _, s := range d.order {
 		s.prepareAhead()
@@ -260,10 +262,11 @@ func (d *Driver) parcel(ctx context.Context, s *session, lease *tasks.Lease, roo
 
 // run is one execution on its way through a slot.
 type run struct {
-	of      *held // the loop's; a slot reads only its lease, which never changes
+	of      *held // the loop's; a slot reads only its lease and point, which do not change any more
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
-	release func() // of the owner's admission; may be nil
+	release func()  // of the owner's admission; may be nil
+	from    dag.CID // where an earlier attempt at the task was ended; undefined: there was none
 }
 
 // slot runs tasks one after another.
@@ -283,7 +286,7 @@ func (d *Driver) execute(r *run) {
 	lease := &r.of.lease
 	began := time.Now()
 	var told time.Time
-	out, err := d.o.Executor.Run(r.ctx, lease.Do, func(done, total int64) {
+	out, err := d.resume(r.ctx, lease.Do, r.of.point, r.from, func(done, total int64) {
 		if now := time.Now(); now.Sub(told) > time.Second {
 			told = now
 			d.box.Post(func() { r.of.done, r.of.total = done, total })
@@ -323,6 +326,7 @@ func (d *Driver) execute(r *run) {
 // ran takes an execution back from a slot.
 func (d *Driver) ran(h *held, p *promise, took time.Duration, err error, log []string) {
 	d.busy--
+	d.keepCheckpoints()
 	d.finished(h, took)
 	d.changed = true
 	h.stop = nil

@@ -22,6 +22,9 @@ type record struct {
 	Claims  *claimRecord    `cbor:"claims,omitempty"`
 	Paid    []tasks.LeaseID `cbor:"paid,omitempty"` // claims that count no more
 	Payer   *payer          `cbor:"payer,omitempty"`
+
+	Checkpoint *checkpoint `cbor:"point,omitempty"`
+	Done       *[32]byte   `cbor:"done,omitempty"` // the task's checkpoint counts no more
 }
 
 // told is what a submitter said of a settled promise: a receipt that comes after a restart is signed if it says the same.
@@ -45,6 +48,8 @@ type snapshotFile struct {
 	Promises []promise     `cbor:"promises"`
 	Claims   []claimRecord `cbor:"claims,omitempty"`
 	Payers   []payer       `cbor:"payers,omitempty"`
+
+	Checkpoints []checkpoint `cbor:"points,omitempty"`
 }
 
 const snapshotVersion = 1
@@ -120,6 +125,7 @@ func (d *Driver) recover() error {
 		for i := range f.Payers {
 			d.payers[f.Payers[i].Submitter] = &f.Payers[i]
 		}
+		d.points.list = f.Checkpoints
 		from = seq + 1
 	case !errors.Is(err, storage.ErrNotFound):
 		return err
@@ -143,6 +149,10 @@ func (d *Driver) recover() error {
 			d.remind(r.Claims)
 		case r.Payer != nil:
 			d.payers[r.Payer.Submitter] = r.Payer
+		case r.Checkpoint != nil:
+			d.points.put(*r.Checkpoint)
+		case r.Done != nil:
+			d.points.remove(*r.Done)
 		}
 		for _, l := range r.Paid {
 			delete(d.dues, l)
@@ -155,6 +165,7 @@ func (d *Driver) recover() error {
 		d.heard[by] = list[max(0, len(list)-recalled):]
 	}
 	now := time.Now().UnixMilli()
+	d.points.bound(now)
 	for l, p := range promises {
 		st := sessions[p.Submitter]
 		if st == nil || p.Expiry+promiseKept.Milliseconds() < now {
@@ -203,6 +214,7 @@ func (d *Driver) snapshot() {
 	for _, p := range d.payers {
 		f.Payers = append(f.Payers, *p)
 	}
+	f.Checkpoints = d.points.list
 	b, err := dag.Marshal(&f)
 	if err != nil {
 		panic("BUG: " + err.Error())

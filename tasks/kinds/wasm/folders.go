@@ -12,15 +12,20 @@ import (
 // maxOpen is how many files a module may hold open at once, all folders together.
 const maxOpen = 1024
 
-// folders gives a module its three folders. The host would follow a link that leads out of one of them, so there are no
+// folders gives a module its three folders, and a fourth if keep names one. The host would follow a link that leads out of one of them, so there are no
 // links to be made.
-func folders(in fs.FS, out, tmp string) wazero.FSConfig {
-	open := new(int)
-	c := wazero.NewFSConfig()
-	for _, m := range [...]struct {
+func folders(in fs.FS, out, tmp, keep string) wazero.FSConfig {
+	type mount struct {
 		path string
 		fs   sys.FS
-	}{{"/in", &sysfs.ReadFS{FS: &sysfs.AdaptFS{FS: in}}}, {"/out", sysfs.DirFS(out)}, {"/tmp", sysfs.DirFS(tmp)}} {
+	}
+	mounts := []mount{{"/in", &sysfs.ReadFS{FS: &sysfs.AdaptFS{FS: in}}}, {"/out", sysfs.DirFS(out)}, {"/tmp", sysfs.DirFS(tmp)}}
+	if keep != "" {
+		mounts = append(mounts, mount{"/checkpoint", sysfs.DirFS(keep)})
+	}
+	open := new(int)
+	c := wazero.NewFSConfig()
+	for _, m := range mounts {
 		c = c.(sysfs.FSConfig).WithSysFSMount(&folder{m.fs, open}, m.path)
 	}
 	return c

@@ -42,10 +42,17 @@ func (k Kind) run(ctx context.Context, c *tasks.Call, p *Params) (err error) {
 			return err
 		}
 	}
+	keep := ""
+	if p.Checkpoint {
+		keep = filepath.Join(c.Scratch, tasks.CheckpointDir)
+		if err := os.MkdirAll(keep, 0o700); err != nil {
+			return err
+		}
+	}
 	log := &lines{log: c.Log}
 	clock := &clock{}
 	config := wazero.NewModuleConfig().WithName("").WithArgs(append([]string{"module"}, p.Args...)...).
-		WithFSConfig(folders(c.In[0], out, tmp)).
+		WithFSConfig(folders(c.In[0], out, tmp, keep)).
 		WithStdout(log).WithStderr(log).WithRandSource(newRandom(c.Seed, c.Index)).
 		WithWalltime(clock.wall, 1000).WithNanotime(clock.nano, 1000).WithNanosleep(clock.sleep)
 	instance, err := prog.runtime.InstantiateModule(ctx, prog.module, config)

@@ -18,6 +18,8 @@ type Params struct {
 	Module string   `json:"module"` // path in the job's input, or CID of a file
 	Args   []string `json:"args"`   // of the module, after its name
 	Memory int64    `json:"memory"` // most memory of an instance, in MiB
+	// Checkpoint gives the module a folder /checkpoint that outlives an end of its task before its time.
+	Checkpoint bool `json:"checkpoint,omitempty"`
 }
 
 // Bounds.
@@ -41,7 +43,8 @@ const schema = `{
   "properties": {
     "module": {"type": "string", "maxLength": 4096, "description": "the module: its path in the input, or the CID of a file"},
     "args": {"type": "array", "items": {"type": "string", "maxLength": 4096}, "maxItems": 64, "default": [], "description": "arguments of the module"},
-    "memory": {"type": "integer", "minimum": 1, "maximum": 4096, "default": 256, "description": "most memory of a running module, in MiB"}
+    "memory": {"type": "integer", "minimum": 1, "maximum": 4096, "default": 256, "description": "most memory of a running module, in MiB"},
+    "checkpoint": {"type": "boolean", "default": false, "description": "the module keeps in /checkpoint how far it is, and goes on from there when its task was ended before its time"}
   }
 }`
 
@@ -123,6 +126,12 @@ func (Kind) WithFile(b []byte, path string) ([]byte, error) {
 	}
 	p.Module = path
 	return params.Canonical(p)
+}
+
+// Checkpoints implements tasks.Checkpointer.
+func (Kind) Checkpoints(b []byte) bool {
+	p, err := decode(b)
+	return err == nil && p.Checkpoint
 }
 
 // Inspect finds out whether a module can be run at all, without making a program of it.

@@ -372,3 +372,52 @@ func BenchmarkTask(b *testing.B) {
 		})
 	}
 }
+
+// The example grep goes on from its checkpoint: what was found before stands first, what came after the last checkpoint is
+// found again, and the result is the same.
+func TestGrepGoesOn(t *testing.T) {
+	code := module(t, "examples/grep")
+	k := shared
+	params, err := k.Check([]byte(`{"module":"grep.wasm","args":["TODO|FIXME"],"checkpoint":true}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !k.Checkpoints(params) || k.Checkpoints([]byte(`{"module":"m"}`)) {
+		t.Error("the parameter is not heard")
+	}
+	grep := func(progress, lines string) string {
+		t.Helper()
+		c := &tasks.Call{Phase: "run", Params: params, In: parts(code, docs), Scratch: t.TempDir(), Parts: 1, Log: t.Logf}
+		dir := filepath.Join(c.Scratch, tasks.CheckpointDir)
+		if progress != "" {
+			if err := errors.Join(os.Mkdir(dir, 0o700), os.WriteFile(filepath.Join(dir, "progress.json"), []byte(progress), 0o600),
+				os.WriteFile(filepath.Join(dir, "matches.jsonl"), []byte(lines), 0o600)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		out := kindtest.NewOutput()
+		c.Out = out
+		if err := k.Run(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(dir); err != nil {
+			t.Errorf("no checkpoint: %v", err)
+		}
+		return string(out.FS()["matches.jsonl"].Data)
+	}
+	whole, err := run(t, code, `{"module":"grep.wasm","args":["TODO|FIXME"]}`, docs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := string(whole["matches.jsonl"].Data)
+	if got := grep("", ""); got != want {
+		t.Errorf("with a checkpoint it finds\n%s", got)
+	}
+	first, rest, _ := strings.Cut(want, "\n")
+	found := strings.ReplaceAll(first, "TODO", "DONE") + "\n" // as it will not be found again
+	for name, lines := range map[string]string{"whole": found, "a line begun after it": found + `{"path":"b/`} {
+		if got := grep(fmt.Sprintf(`{"records":1,"bytes":%d}`, len(found)), lines); got != found+rest {
+			t.Errorf("%s: got\n%s", name, got)
+		}
+	}
+}

@@ -1,8 +1,8 @@
 // Grep is a module for the kind wasm: it writes every line of the input that matches the regular expression in its first
 // argument to /out/matches.jsonl, with the path, and the number of the line
-// in its record.
+// in its record. It keeps checkpoints, if it is let.
 //
-//	kith submit wasm --param wasm.module=grep.wasm --param wasm.args='["TODO|FIXME"]' DIR
+//	kith submit wasm --module grep.wasm --checkpoint --param wasm.args='["TODO|FIXME"]' DIR
 package main
 
 import (
@@ -36,7 +36,7 @@ func run() (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, out.Close()) }()
-	return part.Each(func(rec part.Record, data []byte) error {
+	return out.Each(func(rec part.Record, data []byte) error {
 		number := 0
 		for line := range bytes.Lines(data) {
 			number++
