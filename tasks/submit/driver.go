@@ -67,7 +67,7 @@ type Driver struct {
 	doubted   map[tasks.NodeID]struct{} // whose records changed since they were last logged
 	noteAt    int64                     // when they must be, 0: nothing to log
 	hungry    bool                      // somebody may have something to do
-	cutAt     int64                     // when to look again for a way to workers that have none, 0: there are none
+	againAt   int64                     // when to look again for workers that could take nothing, 0: there are none
 	nextTick  int64
 	lastSeq   uint64 // everything up to it is folded into the jobs
 	saving    bool   // a snapshot is being written
@@ -176,10 +176,10 @@ func (d *Driver) tick() {
 	}
 	d.due(d.noteAt)
 	d.keepRates(now)
-	if d.cutAt != 0 && d.cutAt <= now {
-		d.cutAt, d.hungry = 0, true
+	if d.againAt != 0 && d.againAt <= now {
+		d.againAt, d.hungry = 0, true
 	}
-	d.due(d.cutAt)
+	d.due(d.againAt)
 	for _, j := range slices.Clone(d.active) {
 		if at, ok := j.state.NextTick(); ok && at <= now {
 			d.step(j, job.Tick{}, now)

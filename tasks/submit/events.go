@@ -98,7 +98,32 @@ func (d *Driver) returned(s *session, m *wire.Returned) {
 	d.append(j.id, ev, nil)
 	d.step(j, ev, time.Now().UnixMilli())
 	s.grants.remove(m.Lease)
+	d.decline(j, s, m.Reason.Code)
 	d.hungry = true
+}
+
+// decline notes that a worker could not take a task for a reason that will hold for a while: it is not given the same again
+// and again meanwhile, until the task counts as one that nobody finishes.
+func (d *Driver) decline(j *running, s *session, why tasks.Code) {
+	switch why {
+	case tasks.OverLimits, tasks.KindOff, tasks.UnknownKindCode, tasks.WeakSandbox, tasks.DiskFull, tasks.DriveFailing:
+	default:
+		return
+	}
+	until := time.Now().Add(declinedFor).UnixMilli()
+	if s.declined == nil {
+		s.declined = map[*running]int64{}
+	}
+	s.declined[j] = until
+	d.lookAgain(until)
+}
+
+// lookAgain has the driver look for something to give at a time.
+func (d *Driver) lookAgain(at int64) {
+	if d.againAt == 0 || at < d.againAt {
+		d.againAt = at
+		d.due(at)
+	}
 }
 
 // tellCancel, tellReveal and tellVerdict put a word into a worker's outbox, if it is connected.

@@ -112,9 +112,10 @@ func outcome(t *testing.T, corpus map[string][]byte, machine func(*donor), side 
 			over := make(chan submit.Status, 1)
 			fctx, stop := context.WithTimeout(t.Context(), 4*time.Hour)
 			if err == nil {
+				s := w.submitter
 				go func() {
 					var last submit.Status
-					for st, err := range w.submitter.Follow(fctx, id) {
+					for st, err := range s.Follow(fctx, id) {
 						if err != nil {
 							break
 						}
@@ -169,17 +170,21 @@ func outcome(t *testing.T, corpus map[string][]byte, machine func(*donor), side 
 }
 
 // submitted submits a job; it gives up when the submitter is killed meanwhile.
-func submitted(ctx context.Context, w *world, spec tasks.Spec, hit chan struct{}) (id tasks.JobID, err error) {
-	done := make(chan struct{})
+func submitted(ctx context.Context, w *world, spec tasks.Spec, hit chan struct{}) (tasks.JobID, error) {
+	type answer struct {
+		id  tasks.JobID
+		err error
+	}
+	done, s := make(chan answer, 1), w.submitter
 	go func() {
-		defer close(done)
-		id, err = w.submitter.Submit(ctx, spec)
+		id, err := s.Submit(ctx, spec)
+		done <- answer{id, err}
 	}()
 	select {
-	case <-done:
-		return id, err
+	case a := <-done:
+		return a.id, a.err
 	case <-hit:
-		return id, work.ErrStopped
+		return tasks.JobID{}, work.ErrStopped
 	}
 }
 

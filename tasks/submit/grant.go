@@ -183,6 +183,9 @@ func (d *Driver) unfit(j *running, s *session) *tasks.Reason {
 
 // fits is unfit, remembered while neither the session nor the plan changes.
 func (d *Driver) fits(j *running, s *session) bool {
+	if until, ok := s.declined[j]; ok && time.Now().UnixMilli() < until {
+		return false
+	}
 	if s.fit == nil {
 		s.fit = map[*running]bool{}
 	}

@@ -36,10 +36,7 @@ func (d *Driver) cutOff(j *running, s *session) *tasks.Reason {
 	if _, _, ok := d.o.Depots.Choose(); ok {
 		return nil
 	}
-	if d.cutAt == 0 {
-		d.cutAt = time.Now().Add(cutRetry).UnixMilli()
-		d.due(d.cutAt)
-	}
+	d.lookAgain(time.Now().Add(cutRetry).UnixMilli())
 	return ptr(tasks.Because(tasks.NoBlockPath, "only a relay leads there, and no depot is known"))
 }
 

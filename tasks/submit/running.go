@@ -265,6 +265,7 @@ func (d *Driver) over(j *running) {
 	for _, s := range d.sessions {
 		s.grants.forget(j.id)
 		delete(s.fit, j)
+		delete(s.declined, j)
 	}
 	d.prunePeers()
 	j.finished = time.Now().UnixMilli()

@@ -32,6 +32,7 @@ const (
 	receiptWait = 20 * time.Millisecond // until a batch of receipts is signed, unless it is full
 	fullRetry   = 60 * time.Second      // when a surplus worker may ask again
 	idleRetry   = 5 * time.Minute       // when a worker without work may ask again; work is pushed anyway
+	declinedFor = time.Minute           // until a worker is given work again that it could not take
 )
 
 // peer is what the driver remembers of a worker between sessions.
@@ -65,6 +66,7 @@ type session struct {
 	dueAt    int64    // when receipt must go
 	unsigned []*batch // sent and not countersigned
 	fit      map[*running]bool
+	declined map[*running]int64 // until when it gets nothing of a job that it could not take
 	gone     bool
 	dirty    bool // out has something
 	unheard  bool // it does not answer: see Unheard
