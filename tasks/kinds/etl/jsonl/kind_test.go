@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -220,8 +221,10 @@ func TestCheck(t *testing.T) {
 		`{"schema":{"maximum":1e999999999}}`:                 "schema",
 		`{"schema":{"pattern":"("}}`:                         "schema",
 		`{"schema":{"enum":["` + strings.Repeat("x", maxSchemaBytes) + `"]}}`: "bytes",
-		`{"format":"json","format":"lines"}`:                                  "duplicate-key",
-		"{\"format\":\"\xff\"}":                                               "invalid-utf8",
+		// Few bytes, and yet gigabytes of pointers.
+		`{"schema":{"properties":{"` + strings.Repeat("n", 100_000) + `":{"allOf":[` + strings.Repeat("{},", 50_000) + `{}]}}}}`: "names that are too long",
+		`{"format":"json","format":"lines"}`: "duplicate-key",
+		"{\"format\":\"\xff\"}":              "invalid-utf8",
 	} {
 		_, err := Kind{}.Check([]byte(bad))
 		if !errors.Is(err, tasks.ErrParams) || !strings.Contains(err.Error(), field) {
@@ -237,6 +240,19 @@ func TestCheck(t *testing.T) {
 		if got, err := (Kind{}).Check([]byte(given)); err != nil || string(got) != want {
 			t.Errorf("%s: %s, %v", given, got, err)
 		}
+	}
+}
+
+// TestLargeSchema: an ordinary schema as large as one may be is none that costs too much.
+func TestLargeSchema(t *testing.T) {
+	var b strings.Builder
+	b.WriteString(`{"schema":{"properties":{"first":true`)
+	for i := 0; b.Len() < maxSchemaBytes-100; i++ {
+		fmt.Fprintf(&b, `,"a field of number %d":{"type":"object","properties":{"x":{"type":"string"}}}`, i)
+	}
+	b.WriteString("}}}")
+	if _, err := (Kind{}).Check([]byte(b.String())); err != nil {
+		t.Error(err)
 	}
 }
 

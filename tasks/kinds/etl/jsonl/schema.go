@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -17,6 +18,7 @@ import (
 // Limits of validation against a schema.
 const (
 	maxSchemaBytes = 256 << 10 // of the schema itself
+	maxPointers    = 8 << 20   // the JSON pointers to all its values, in bytes together: the library writes each several times
 	maxValues      = 256 << 10 // values in one line: each costs a few hundred bytes of memory when decoded
 	maxMismatches  = 16        // reasons listed for one line
 )
@@ -37,6 +39,9 @@ func compile(schema []byte) (*jsonschema.Schema, error) {
 	if err != nil {
 		return nil, err
 	}
+	if pointers(doc, 0, maxPointers) < 0 {
+		return nil, fmt.Errorf("its values lie below names that are too long: the JSON pointers to all of them may have %d bytes together", maxPointers)
+	}
 	c := jsonschema.NewCompiler()
 	c.DefaultDraft(jsonschema.Draft2020)
 	c.UseLoader(refuseRemote{})
@@ -44,6 +49,28 @@ func compile(schema []byte) (*jsonschema.Schema, error) {
 		return nil, err
 	}
 	return c.Compile(schemaURL)
+}
+
+// pointers takes the lengths of the JSON pointers to v and to all in it from left, at is that of v's own. It stops below 0.
+func pointers(v any, at, left int) int {
+	left -= at
+	switch v := v.(type) {
+	case []any:
+		for i, item := range v {
+			if left < 0 {
+				break
+			}
+			left = pointers(item, at+1+len(strconv.Itoa(i)), left)
+		}
+	case map[string]any:
+		for name, item := range v {
+			if left < 0 {
+				break
+			}
+			left = pointers(item, at+1+len(name), left)
+		}
+	}
+	return left
 }
 
 // decodeJSON decodes one JSON value with its numbers as they stand.
