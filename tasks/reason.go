@@ -80,7 +80,7 @@ var reasons = map[Code]words{
 	WeakSandbox:      {"the job demands a stronger sandbox than this node has", "kith status shows the grade and how to raise it"},
 	WeakDevice:       {"the job needs a stronger device", "nothing to do"},
 	WeakGrade:        {"the job needs a node with a better grade", "kith bench grades this node again; a job's owner can lower --min-grade"},
-	ShortStay:        {"the task takes longer than this node usually stays on, so that others go first", "nothing to do; smaller parts (--part or --aim) suit such nodes, and its owner can give it longer hours"},
+	ShortStay:        {"the task takes longer than this node usually stays on, so that others go first", "nothing to do; smaller parts (--part-size or --task-aim) suit such nodes, and its owner can give it longer hours"},
 	NotTrusted:       {"the job's input is not public, and goes only to nodes whose results agreed with others' lately", "good work on public jobs makes up for it; kith trust shows the submitter's reasons"},
 	KindOff:          {"the owner of this node switched this kind of work off", "switch it on in the settings if you want it"},
 	UnknownKindCode:  {"this version of Kith does not know that kind of work", "update Kith"},

@@ -33,7 +33,7 @@ func TestModule(t *testing.T) {
 	write(filepath.Join(input, "a.txt"), "nothing\nTODO: more\n")
 	write(filepath.Join(input, "grep.wasm"), "a document of the same name\n")
 	pattern := `wasm.args=["TODO|same name"]`
-	must(t, submitter, "submit", "wasm", "--module", module, "--input", input, "-p", pattern, "-s", "public", "--k", "1", "-o", result, "--timeout", "60s")
+	must(t, submitter, "submit", "wasm", "--module", module, "--input", input, "--checkpoint", "-p", pattern, "-s", "public", "--k", "1", "-o", result, "--timeout", "60s")
 	got, err := os.ReadFile(filepath.Join(result, "matches.jsonl"))
 	if err != nil || !strings.Contains(string(got), "TODO: more") || !strings.Contains(string(got), "the same name") {
 		t.Fatalf("%s, %v", got, err)
@@ -82,6 +82,9 @@ func TestModule(t *testing.T) {
 			exits(t, submitter, c.code, c.want, append([]string{"submit", "wasm", "--input", input, "-s", "public", "--timeout", "60s"}, c.args...)...)
 		})
 	}
+	exits(t, submitter, exitUsage, "--checkpoint is for wasm", "submit", "etl.chunk", input, "--checkpoint", "-s", "public")
+	exits(t, submitter, exitUsage, "--checkpoint is for wasm", "submit", "wasm,etl.chunk", input, "--module", module, "--checkpoint", "-s", "public")
+	exits(t, submitter, exitUsage, "contradict", "submit", "wasm", input, "--module", module, "--checkpoint", "-p", "wasm.checkpoint=false", "-s", "public")
 	exits(t, submitter, exitUsage, "--module is for wasm", "submit", "etl.chunk", input, "--module", module, "-s", "public")
 	exits(t, submitter, exitUsage, "two inputs", "submit", "wasm", base, "--input", input, "--module", module, "-s", "public")
 }
