@@ -187,6 +187,9 @@ func TestGuestUser(t *testing.T) {
 	must(t, ann("systemctl", "--user", "start", Name)...)
 	ready(t, annHome)
 	must(t, ann(kith, "service", "uninstall")...)
+	if _, err := os.Stat(annHome); err != nil {
+		t.Errorf("the data folder is gone too: %v", err)
+	}
 	gone(t, "/home/ann/.config/systemd/user", "/sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service/app.slice")
 }
 
@@ -220,9 +223,6 @@ func gone(t *testing.T, units, groups string) {
 	}
 	if left != "" {
 		t.Errorf("left: %s", left)
-	}
-	if _, err := os.Stat(annHome); err != nil {
-		t.Errorf("the data folder: %v", err)
 	}
 }
 
@@ -306,6 +306,12 @@ func TestGuestSystem(t *testing.T) {
 	must(t, kith, "--home", submitter, "init")
 	must(t, append([]string{kith, "--home", submitter, "config", "set", "work.donate=off", "listen.ports=any", "api.ports=any"}, oneMachine...)...)
 	must(t, "systemd-run", "--quiet", "--collect", "--unit=submitter", kith, "--home", submitter, "run", "--bootstrap", dialable(t))
+	t.Cleanup(func() {
+		if t.Failed() {
+			log, _ := do(t, "journalctl", "--quiet", "--no-pager", "-n", "60", "-u", "submitter", "-u", Name)
+			t.Logf("the journal says\n%s", log)
+		}
+	})
 	eventually(t, "the nodes meet", func() bool { s, _ := asks(t, submitter); return s.Peers > 0 })
 	input := t.TempDir()
 	for i := range 20 {

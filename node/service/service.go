@@ -138,7 +138,7 @@ func (m *Manager) systemctl(ctx context.Context, args ...string) (string, error)
 		args = append([]string{"--user"}, args...)
 	}
 	out, err := m.run(ctx, "systemctl", args...)
-	if err != nil && !m.system && strings.Contains(out, "connect to bus") {
+	if err != nil && !m.system && strings.Contains(out, "connect to") && strings.Contains(out, "bus") {
 		err = fmt.Errorf("%w: %w", ErrNoSession, err)
 	}
 	return out, err

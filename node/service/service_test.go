@@ -186,15 +186,15 @@ func TestInstallFails(t *testing.T) {
 
 // TestNoSession: who came by su has no service manager that answers.
 func TestNoSession(t *testing.T) {
-	f := newFake(t, false)
-	f.run = func(context.Context, string, ...string) (string, error) {
-		return "Failed to connect to bus: No medium found", errors.New("exit status 1")
-	}
-	if _, err := f.Install(t.Context(), unit(t)); !errors.Is(err, ErrNoSession) {
-		t.Errorf("got %v", err)
-	}
-	if _, err := os.Stat(f.path()); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("a unit was left: %v", err)
+	for _, said := range []string{"Failed to connect to bus: No medium found", "Failed to connect to user scope bus via local transport: No such file or directory"} {
+		f := newFake(t, false)
+		f.run = func(context.Context, string, ...string) (string, error) { return said, errors.New("exit status 1") }
+		if _, err := f.Install(t.Context(), unit(t)); !errors.Is(err, ErrNoSession) {
+			t.Errorf("got %v", err)
+		}
+		if _, err := os.Stat(f.path()); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("a unit was left: %v", err)
+		}
 	}
 }
 

@@ -78,6 +78,9 @@ func openAt(proc string, pid int) (*Tree, error) {
 			continue
 		}
 		sweep(proc, g.dir)
+		if g.v2 && withheld(booted, g.dir) {
+			return nil, errors.Join(fmt.Errorf("%w: systemd has not delegated %s", ErrUnavailable, g.dir), t.Close())
+		}
 		if g.v2 {
 			if err := delegate(g.dir, pid); err != nil {
 				return nil, errors.Join(fmt.Errorf("%w: %w", ErrUnavailable, err), t.Close())
@@ -363,6 +366,22 @@ func mountOf(mounts []byte, kind, controller, path string) (string, bool) {
 		return filepath.Join(f[4], rel), true
 	}
 	return "", false
+}
+
+// booted is a folder that is there where systemd runs.
+const booted = "/run/systemd/system"
+
+// withheld reports whether a group is one that systemd keeps for itself. Root could make groups below it all the same, but systemd
+// would change them as it likes, and end the whole unit when the kernel ends a task for its memory.
+func withheld(booted, dir string) bool {
+	if ext := filepath.Ext(dir); os.Geteuid() != 0 || ext != ".service" && ext != ".scope" {
+		return false
+	}
+	if _, err := os.Stat(booted); err != nil {
+		return false
+	}
+	_, err := syscall.Getxattr(dir, "trusted.delegate", nil)
+	return errors.Is(err, syscall.ENODATA) // others say nothing
 }
 
 // delegate lets groups be made below a group of version 2 that this process is in: a group has members or groups below

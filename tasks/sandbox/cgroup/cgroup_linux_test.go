@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -246,6 +247,31 @@ func TestHalfDelegated(t *testing.T) {
 	}
 	if s := kernelFile(t, filepath.Join(root, "cg/kith.service/cgroup.subtree_control")); s != "" {
 		t.Errorf("handed on: %q", s)
+	}
+}
+
+// TestWithheld: root does not take what systemd has not handed over.
+func TestWithheld(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("others cannot")
+	}
+	root := t.TempDir()
+	at := func(name string) string { return filepath.Join(root, name) }
+	for _, name := range []string{"given.service", "kept.service", "kept.scope", "some.slice"} {
+		if err := os.Mkdir(at(name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := syscall.Setxattr(at("given.service"), "trusted.delegate", []byte("1"), 0); err != nil {
+		t.Skip("no such attributes here: ", err)
+	}
+	for name, want := range map[string]bool{"given.service": false, "kept.service": true, "kept.scope": true, "some.slice": false} {
+		if got := withheld(root, at(name)); got != want {
+			t.Errorf("%s: %v", name, got)
+		}
+		if withheld(at("none"), at(name)) {
+			t.Errorf("%s without systemd", name)
+		}
 	}
 }
 

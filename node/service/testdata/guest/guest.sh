@@ -35,7 +35,6 @@ within() {
 if [ $starts = 1 ]; then
 	echo "guest: $(uname -r), $(systemctl --version | head -n 1), control groups $(stat -fc %T /sys/fs/cgroup) with $(cat /sys/fs/cgroup/cgroup.controllers), security modules $(cat /sys/kernel/security/lsm)"
 	install -m 755 /payload/kith /usr/local/bin/kith
-	mkdir -p /payload/cgroup 2>/dev/null
 	chmod 1777 /data
 	for part in $parts; do case $part in
 	attacks)
@@ -55,7 +54,7 @@ if [ $starts = 1 ]; then
 			within %-drive-read-error -90 15
 		done ;;
 	service)
-		KITH_GUEST=first /payload/service.test -test.v -test.run='^TestGuest' -test.timeout=60m 2>&1 || echo >>/var/lib/failed ;;
+		KITH_GUEST=first /payload/service.test -test.v -test.run="$(cat /payload/tests)" -test.timeout=60m 2>&1 || echo >>/var/lib/failed ;;
 	esac; done
 	case $parts in *service*) systemctl reboot; exit ;; esac
 elif [ $starts = 2 ]; then

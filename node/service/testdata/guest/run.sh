@@ -3,7 +3,8 @@
 # an ordinary user: the attacks on the sandbox, the caps under stress, and the life of the service over a restart of the machine.
 # guest.sh says in which order. The guest has no network.
 #
-# SUITE=trixie takes another Debian; ONLY=attacks, caps or service runs a part; ACCEL=kvm is quicker, where it works.
+# SUITE=trixie takes another Debian. ONLY=attacks, caps or service runs a part, and TESTS those of the service that it matches.
+# ACCEL=kvm is quicker, where it works.
 set -eu
 cd "$(dirname "$0")/../../../.."
 here=node/service/testdata/guest
@@ -47,9 +48,10 @@ if [ ! -e "$base.img" ]; then
 fi
 
 pay=$dir/payload
-mkdir -p "$pay/sandbox" "$pay/service"
+mkdir -p "$pay/sandbox" "$pay/cgroup" "$pay/service"
 cp "$here/guest.sh" "$pay"
 echo "${ONLY:-attacks caps service}" >"$pay/parts"
+echo "${TESTS:-^TestGuest}" >"$pay/tests"
 export CGO_ENABLED=0
 go build -trimpath -ldflags '-s -w' -o "$pay/kith" ./cmd/kith
 for p in tasks/sandbox tasks/sandbox/cgroup node/service; do
