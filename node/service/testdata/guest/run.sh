@@ -71,7 +71,7 @@ timeout 5400 qemu-system-x86_64 -M q35 -accel "$accel" -cpu $cpu -m 3072 -smp 2 
 	-drive "file=$base.img,if=virtio,format=raw,cache=unsafe" -drive "file=$dir/payload.img,if=virtio,format=raw,cache=unsafe" \
 	-drive "file=$dir/data.img,if=virtio,format=raw,cache=unsafe" </dev/null &
 guest=$!
-trap 'kill $guest 2>/dev/null; rm -rf --one-file-system "$dir"' EXIT
+trap 'kill $guest 2>/dev/null || true; rm -rf --one-file-system "$dir"' EXIT
 while [ ! -e "$dir/line" ] && kill -0 $guest 2>/dev/null; do sleep 0.2; done
 tail -f --pid=$guest -s 0.5 "$dir/line" 2>/dev/null | sed -u 's|\r$||' || true
 wait $guest || echo 'the guest did not end by itself'
