@@ -66,3 +66,14 @@ func TestWhatIsKeptOfSubmittersIsBounded(t *testing.T) {
 		t.Errorf("after long good conduct: %+v", p)
 	}
 }
+
+// A flood of offers waits for the loop only up to a bound.
+func TestOffersAreBounded(t *testing.T) {
+	d := New(Options{Key: ed25519.NewKeyFromSeed(make([]byte, 32))})
+	for range 10 * mostOffers {
+		d.HandleOffer(wire.Offer{}, 0)
+	}
+	if n := len(d.box.Take()); n != mostOffers || d.Dropped() != 9*mostOffers {
+		t.Errorf("%d offers wait and %d were dropped, want %d and %d", n, d.Dropped(), mostOffers, 9*mostOffers)
+	}
+}

@@ -39,6 +39,7 @@ type Driver struct {
 	runs    chan *run     // for the slots
 	fetches chan struct{} // places for fetches
 	dropped atomic.Int64  // messages and offers that were not acted upon
+	offers  atomic.Int64  // that wait to be considered
 
 	served  sync.RWMutex // guards outputs
 	outputs map[tasks.NodeID]map[tasks.LeaseID]*shownOutput
@@ -165,9 +166,21 @@ func (d *Driver) do(ctx context.Context, f func()) error {
 	return err
 }
 
-// HandleOffer considers an offer heard on a topic; rtt is how far its submitter is, 0 if unknown. It returns at once.
+// mostOffers is how many offers may wait to be considered. They are said again.
+const mostOffers = 256
+
+// HandleOffer considers an offer heard on a topic; rtt is how far its submitter is, 0 if unknown. It returns at once; an
+// offer that comes faster than they can be considered is dropped.
 func (d *Driver) HandleOffer(o wire.Offer, rtt time.Duration) {
-	d.box.Post(func() { d.consider(&o, rtt, false) })
+	if d.offers.Add(1) > mostOffers {
+		d.offers.Add(-1)
+		d.dropped.Add(1)
+		return
+	}
+	d.box.Post(func() {
+		d.offers.Add(-1)
+		d.consider(&o, rtt, false)
+	})
 }
 
 // Invite considers an offer that was handed to this node alone, and says why it is not answered, or nil.
