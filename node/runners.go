@@ -51,9 +51,10 @@ func openRunners(o execute.Options, spares int, without sandbox.Layers) (*execut
 }
 
 func (n *Node) openRunners(ctx context.Context, l *live) (*runners, error) {
+	scratch := filepath.Join(n.o.Home, scratchDir)
 	executor, engine, err := openRunners(execute.Options{
-		Blobs: l.stores.blobs, Kinds: n.kinds, Scratch: filepath.Join(n.o.Home, scratchDir), Prepared: CodeFolder(n.o.Home),
-		Disk: n.drives.Device(filepath.Join(n.o.Home, scratchDir)), Logger: n.log,
+		Blobs: l.stores.blobs, Kinds: n.kinds, Scratch: scratch, Prepared: CodeFolder(n.o.Home),
+		Disk: n.drives.Device(scratch), Logger: n.log,
 	}, 0, n.o.without)
 	if err != nil {
 		return nil, err
@@ -63,7 +64,7 @@ func (n *Node) openRunners(ctx context.Context, l *live) (*runners, error) {
 	// What the node says of its sandbox is what attacks on it have just shown.
 	var report sandbox.Report
 	for range sandboxTries { // a machine that is busy starting up may be too slow for the attackers, which must not count
-		if report, err = engine.SelfTest(ctx); ctx.Err() != nil || err == nil && report.Grade > tasks.GradeNone {
+		if report, err = engine.SelfTest(ctx, scratch); ctx.Err() != nil || err == nil && report.Grade > tasks.GradeNone {
 			break
 		}
 	}

@@ -122,8 +122,9 @@ func (e *Executor) wipe(salvage bool) error {
 		return fmt.Errorf("scratch folder: %w", err)
 	}
 	for _, d := range left {
-		if strings.HasPrefix(d.Name(), slotPrefix) { // nothing but our own: the setting may be wrong
-			if salvage {
+		slot := strings.HasPrefix(d.Name(), slotPrefix)
+		if slot || strings.HasPrefix(d.Name(), sandbox.ProbePrefix) { // nothing but our own: the setting may be wrong
+			if slot && salvage {
 				e.salvage(filepath.Join(e.o.Scratch, d.Name()))
 			}
 			if err := sandbox.Wipe(filepath.Join(e.o.Scratch, d.Name())); err != nil {

@@ -290,7 +290,7 @@ func TestFailureKeepsTheLog(t *testing.T) {
 
 func TestScratchIsWipedAtStart(t *testing.T) {
 	dir := t.TempDir()
-	for _, name := range []string{"runner-7/out/junk", "mine"} {
+	for _, name := range []string{"runner-7/out/junk", sandbox.ProbePrefix + "9/secret", "mine"} {
 		path := filepath.Join(dir, name)
 		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, nil, 0o600)); err != nil {
 			t.Fatal(err)

@@ -38,7 +38,7 @@ func TestWindows(t *testing.T) {
 		t.Cleanup(func() { r.Close() })
 		return r, dir
 	}
-	report, err := e.SelfTest(t.Context())
+	report, err := e.SelfTest(t.Context(), t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

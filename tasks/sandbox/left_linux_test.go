@@ -33,7 +33,7 @@ func TestNothingIsLeft(t *testing.T) {
 		"plain":      strays | sandbox.LayerPrivileges | sandbox.LayerNamespaces,
 	} {
 		e := process(t, func(o *sandbox.Options) { o.Without, o.Spares = without, 2 })
-		if _, err := e.SelfTest(t.Context()); err != nil {
+		if _, err := e.SelfTest(t.Context(), temp); err != nil {
 			t.Fatal(err)
 		}
 		for _, phase := range []string{"memory", "strays", "fill", "spin"} {

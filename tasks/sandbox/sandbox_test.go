@@ -165,7 +165,7 @@ func TestSelfTest(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			e := process(t, func(o *sandbox.Options) { o.Without, o.Spares = c.without, -1 })
-			r, err := e.SelfTest(t.Context())
+			r, err := e.SelfTest(t.Context(), t.TempDir())
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -33,14 +33,15 @@ type targets struct {
 }
 
 // SelfTest attacks a runner of the engine from inside, sets the engine's grade to what held, and reports. An engine whose
-// limits do not hold gets tasks.GradeNone. It takes well under a second. On an error the grade is tasks.GradeNone too.
-func (e *Process) SelfTest(ctx context.Context) (Report, error) {
+// limits do not hold gets tasks.GradeNone. It takes well under a second. On an error the grade is tasks.GradeNone too. Its
+// files lie below scratch while it runs, where whoever wipes that folder finds what a killed process left of them.
+func (e *Process) SelfTest(ctx context.Context, scratch string) (Report, error) {
 	began := time.Now()
 	ctx, cancel := context.WithTimeoutCause(ctx, probeLimit, errors.New("the sandbox's self-test took too long"))
 	defer cancel()
 	e.setGrade(tasks.GradeNone)
 	var r Report
-	err := e.attackItself(ctx, &r)
+	err := e.attackItself(ctx, scratch, &r)
 	r.Layers, r.Missing, r.Took = e.Layers(), e.missing(), time.Since(began)
 	if err != nil {
 		return r, fmt.Errorf("sandbox self-test: %w", err)
@@ -61,8 +62,17 @@ func (e *Process) setGrade(g tasks.SandboxGrade) {
 	e.mu.Unlock()
 }
 
-func (e *Process) attackItself(ctx context.Context, r *Report) (err error) {
-	dir, err := os.MkdirTemp("", "kith-sandbox-")
+// ProbePrefix is how the names of SelfTest's folders begin.
+const ProbePrefix = "kith-sandbox-"
+
+// maxSocket is the longest path at which every system lets a Unix socket be, in bytes.
+const maxSocket = 100
+
+func (e *Process) attackItself(ctx context.Context, scratch string, r *Report) (err error) {
+	if len(scratch)+len("/"+ProbePrefix+"1234567890/socket") > maxSocket {
+		scratch = "" // the system's folder for what is temporary
+	}
+	dir, err := os.MkdirTemp(scratch, ProbePrefix)
 	if err != nil {
 		return err
 	}
