@@ -18,7 +18,8 @@ passed() {
 	local rc=$?
 	echo "$name as $user: $(grep -c -e '--- PASS' /var/log/run) passed, $(grep -c -e '--- SKIP' /var/log/run) skipped, $(grep -c -e '--- FAIL' /var/log/run) failed, exit $rc"
 	if [ $rc != 0 ]; then
-		grep -v -e '=== ' -e '--- PASS' -e '--- SKIP' -e level= -e ' WARN ' -e ' INFO ' /var/log/run | tail -n 80
+		grep -e '--- FAIL' /var/log/run
+		grep -v -e '=== ' -e '--- ' -e level= -e ' WARN ' -e ' INFO ' -e ' escape.go:' /var/log/run | tail -n 80
 		echo >>/var/lib/failed
 	fi
 	return $rc
