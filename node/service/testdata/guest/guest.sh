@@ -38,9 +38,10 @@ if [ $starts = 1 ]; then
 	install -m 755 /payload/kith /usr/local/bin/kith
 	chmod 1777 /data
 	for part in $parts; do case $part in
+	groups)
+		for user in root ann; do passed 'control groups' $user cgroup; done ;;
 	attacks)
 		for user in root ann; do
-			passed 'control groups' $user cgroup
 			passed 'attacks on the sandbox' $user sandbox
 			grep -h -o -e '[0-9]* escapes tried' -e '[0-9]* attacks in .*held by.*' /var/log/run | sort | uniq -c
 		done ;;

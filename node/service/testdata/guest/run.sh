@@ -3,7 +3,7 @@
 # an ordinary user: the attacks on the sandbox, the caps under stress, and the life of the service over a restart of the machine.
 # guest.sh says in which order. The guest has no network.
 #
-# SUITE=trixie takes another Debian. ONLY=attacks, caps or service runs a part, and TESTS those of the service that it matches.
+# SUITE=trixie takes another Debian. ONLY=groups, attacks, caps or service runs a part, and TESTS those of the service that it matches.
 # ACCEL=kvm is quicker, where it works.
 set -eu
 cd "$(dirname "$0")/../../../.."
@@ -50,7 +50,7 @@ fi
 pay=$dir/payload
 mkdir -p "$pay/sandbox" "$pay/cgroup" "$pay/service"
 cp "$here/guest.sh" "$pay"
-echo "${ONLY:-attacks caps service}" >"$pay/parts"
+echo "${ONLY:-groups attacks caps service}" >"$pay/parts"
 echo "${TESTS:-^TestGuest}" >"$pay/tests"
 export CGO_ENABLED=0
 go build -trimpath -ldflags '-s -w' -o "$pay/kith" ./cmd/kith
