@@ -109,7 +109,12 @@ func TestKill(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("sh", "-c", "for i in 1 2 3; do setsid sleep 60 & done; wait")
+	// It starts the others when it is in the group, else they would not be.
+	cmd := exec.Command("sh", "-c", "read go; for i in 1 2 3; do setsid sleep 60 & done; wait")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	killed := make(chan error)
 	go func() {
 		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
@@ -121,6 +126,9 @@ func TestKill(t *testing.T) {
 		err := errors.Join(g.Set(limits), cmd.Start())
 		if err == nil && hosted != nil {
 			err = g.Add(cmd.Process.Pid)
+		}
+		if err == nil {
+			_, err = in.Write([]byte("go\n"))
 		}
 		for err == nil && count(g) < 4 {
 			time.Sleep(time.Millisecond)
