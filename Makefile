@@ -33,9 +33,9 @@ lint:
 	@unformatted=$$($(GOFUMPT) -l $$(git ls-files '*.go')); \
 	if [ -n "$$unformatted" ]; then echo "not formatted (run gofumpt -w):"; echo "$$unformatted"; exit 1; fi
 
-cross: ## the other platforms must compile
+cross: ## the other platforms must compile, tests too
 	@for p in windows/amd64 darwin/arm64 linux/arm64; do \
-		echo "build $$p"; GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) build ./... || exit 1; done
+		echo "build $$p"; GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) build ./... && GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) vet ./... || exit 1; done
 
 # Browser tests drive a real Chromium; the LAN test makes two network namespaces.
 setup-test:
