@@ -3,6 +3,8 @@ package node
 import (
 	"context"
 	"errors"
+	"maps"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -16,8 +18,11 @@ import (
 type pulses struct {
 	dead    map[p2p.ID]bool
 	relayed map[p2p.ID]bool
-	dropped map[p2p.ID]int
 	pinged  atomic.Int64
+
+	mu      sync.Mutex
+	dropped map[p2p.ID]int
+	doubted map[tasks.NodeID]int
 }
 
 func (p *pulses) Connected(id p2p.ID) (direct, relayed bool) { return !p.relayed[id], p.relayed[id] }
@@ -31,16 +36,33 @@ func (p *pulses) MeasureRTT(ctx context.Context, id p2p.ID) (time.Duration, erro
 	return time.Millisecond, nil
 }
 
-func (p *pulses) Disconnect(id p2p.ID) error { p.dropped[id]++; return errors.New("gone already") }
+func (p *pulses) Disconnect(id p2p.ID) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.dropped[id]++
+	return errors.New("gone already")
+}
+
+func (p *pulses) doubt(id tasks.NodeID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.doubted[id]++
+}
+
+// seen returns whom it was told to doubt and to drop, and how often.
+func (p *pulses) seen() (doubted map[tasks.NodeID]int, dropped map[p2p.ID]int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return maps.Clone(p.doubted), maps.Clone(p.dropped)
+}
 
 func TestNodeThatDoesNotAnswerIsDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		alive, dead, relayed := p2p.ID{1}, p2p.ID{2}, p2p.ID{3}
-		p := &pulses{dead: map[p2p.ID]bool{dead: true, relayed: true}, relayed: map[p2p.ID]bool{relayed: true}, dropped: map[p2p.ID]int{}}
+		p := &pulses{dead: map[p2p.ID]bool{dead: true, relayed: true}, relayed: map[p2p.ID]bool{relayed: true}, dropped: map[p2p.ID]int{}, doubted: map[tasks.NodeID]int{}}
 		var waiting atomic.Pointer[map[tasks.NodeID]bool]
 		waiting.Store(&map[tasks.NodeID]bool{})
-		doubted := map[tasks.NodeID]int{}
-		l := newLiveness(logger(t), p, func(context.Context) map[tasks.NodeID]bool { return *waiting.Load() }, func(id tasks.NodeID) { doubted[id]++ })
+		l := newLiveness(logger(t), p, func(context.Context) map[tasks.NodeID]bool { return *waiting.Load() }, p.doubt)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- l.Serve(ctx) }()
@@ -51,13 +73,13 @@ func TestNodeThatDoesNotAnswerIsDropped(t *testing.T) {
 		waiting.Store(&map[tasks.NodeID]bool{tasks.NodeID(alive): true, tasks.NodeID(dead): true, tasks.NodeID(relayed): true})
 		time.Sleep((pulseDoubt + 1) * pulseEvery)
 		synctest.Wait()
-		if doubted[tasks.NodeID(dead)] != 1 || len(doubted) != 1 || len(p.dropped) != 0 {
-			t.Errorf("doubted %v, dropped %v: want the one that does not answer, still connected", doubted, p.dropped)
+		if doubted, dropped := p.seen(); doubted[tasks.NodeID(dead)] != 1 || len(doubted) != 1 || len(dropped) != 0 {
+			t.Errorf("doubted %v, dropped %v: want the one that does not answer, still connected", doubted, dropped)
 		}
 		time.Sleep((pulseMisses + 2 - pulseDoubt) * pulseEvery)
 		synctest.Wait()
-		if p.dropped[dead] != 1 || len(p.dropped) != 1 {
-			t.Errorf("dropped %v", p.dropped)
+		if _, dropped := p.seen(); dropped[dead] != 1 || len(dropped) != 1 {
+			t.Errorf("dropped %v", dropped)
 		}
 		cancel()
 		<-done
