@@ -196,6 +196,10 @@ func (c *child) kill(cause error) {
 	if !first {
 		return
 	}
+	if c.tree.isolated() { // the kernel ends what is in its process-id namespace, without a look at each
+		c.tree.kill(c.cmd.Process)
+		return
+	}
 	select {
 	case <-c.joined:
 		if c.group != nil && c.group.Kill() == nil { // all at once; what left the group is found when the runner is gone
