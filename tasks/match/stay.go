@@ -32,10 +32,10 @@ func (s Stay) Life(millis int64, kept int) int64 {
 }
 
 // Leaves reports whether a task that usually takes so many milliseconds takes longer than this node usually stays, which is
-// at a pace in per mille of what is usual; 0: not known. Who was just met stays
-// longer than the usual rather than shorter: volunteers' sessions have a falling hazard (B. Javadi, D. Kondo, J.-M. Vincent,
-// D. P. Anderson, "Discovering Statistical Models of Availability in Large Distributed Systems", TPDS 22(11), 2011), so what
-// is over of a session says nothing against its node.
+// at a pace in per mille of what is usual; 0: not known. Who was just met stays longer than the usual rather than shorter:
+// volunteers' sessions have a falling hazard (B. Javadi, D. Kondo, J.-M. Vincent, D. P. Anderson, "Discovering Statistical
+// Models of Availability in Large Distributed Systems", TPDS 22(11), 2011), so what is over of a session says nothing
+// against its node.
 func (s Stay) Leaves(takes int64, pace int) bool {
 	if pace <= 0 {
 		pace = 1000

@@ -196,13 +196,11 @@ func (c *child) kill(cause error) {
 	if !first {
 		return
 	}
-	if c.tree.isolated() { // the kernel ends what is in its process-id namespace, without a look at each
-		c.tree.kill(c.cmd.Process)
-		return
-	}
 	select {
 	case <-c.joined:
-		if c.group != nil && c.group.Kill() == nil { // all at once; what left the group is found when the runner is gone
+		// With a process-id namespace the kernel ends all that is in it, without a look at each. Else the group goes all at
+		// once; what left it is found when the runner is gone.
+		if !c.tree.isolated() && c.group != nil && c.group.Kill() == nil {
 			return
 		}
 	default:

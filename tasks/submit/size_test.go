@@ -88,14 +88,7 @@ func TestTheSameJobKeepsItsSize(t *testing.T) {
 		for range 2 {
 			w.newDonor(func(o *work.Options) { o.Executor = steady{o.Executor} })
 		}
-		files := map[string][]byte{}
-		for i := range 32 {
-			files[fmt.Sprintf("%03d.txt", i)] = bytes.Repeat(fmt.Appendf(nil, "%07d\n", i), 1<<10)
-		}
-		dir, err := dag.AddFiles(t.Context(), w.submitter.blobs, files)
-		if err != nil {
-			t.Fatal(err)
-		}
+		dir := lines(t, w)
 		spec := tasks.Spec{Ops: []tasks.Op{{Kind: "etl.hash"}}, Input: dir.Root, Sensitivity: tasks.Public, Nonce: tasks.Nonce{7}, Policy: tasks.Policy{K: 1}}
 		st := w.run(spec)
 		w.mustFinish(st)
@@ -161,14 +154,7 @@ func TestTaskSizeIsRemembered(t *testing.T) {
 				for range 2 {
 					w.newDonor(func(o *work.Options) { o.Executor = steady{o.Executor} })
 				}
-				files := map[string][]byte{}
-				for i := range 32 {
-					files[fmt.Sprintf("%03d.txt", i)] = bytes.Repeat(fmt.Appendf(nil, "%07d\n", i), 1<<10)
-				}
-				dir, err := dag.AddFiles(t.Context(), w.submitter.blobs, files)
-				if err != nil {
-					t.Fatal(err)
-				}
+				dir := lines(t, w)
 				spec := tasks.Spec{Ops: []tasks.Op{{Kind: "etl.hash"}}, Input: dir.Root, Sensitivity: tasks.Public, PartBytes: 8 << 10, Policy: tasks.Policy{K: 1}}
 				taught := w.run(spec)
 				w.mustFinish(taught)
@@ -198,4 +184,18 @@ func TestTaskSizeIsRemembered(t *testing.T) {
 			})
 		})
 	}
+}
+
+// lines is a folder of 32 files of 8 KiB each.
+func lines(t *testing.T, w *world) dag.Entry {
+	t.Helper()
+	files := map[string][]byte{}
+	for i := range 32 {
+		files[fmt.Sprintf("%03d.txt", i)] = bytes.Repeat(fmt.Appendf(nil, "%07d\n", i), 1<<10)
+	}
+	dir, err := dag.AddFiles(t.Context(), w.submitter.blobs, files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }

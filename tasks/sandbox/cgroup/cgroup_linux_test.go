@@ -15,8 +15,9 @@ import (
 
 var limits = Limits{Memory: 64 << 20, Processes: 7, Cores: 2}
 
-// TestReal makes a group on this system, if it lets us.
-func TestReal(t *testing.T) {
+// opened opens the groups of this system, if it lets us, and makes one.
+func opened(t *testing.T) (*Tree, *Group) {
+	t.Helper()
 	tree, err := Open()
 	if err != nil {
 		t.Skip(err)
@@ -25,6 +26,12 @@ func TestReal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return tree, g
+}
+
+// TestReal makes a group on this system, if it lets us.
+func TestReal(t *testing.T) {
+	tree, g := opened(t)
 	cmd := exec.Command("sleep", "60")
 	if err := cmd.Start(); err != nil {
 		t.Skip(err)
@@ -60,14 +67,7 @@ func TestReal(t *testing.T) {
 
 // TestHost starts a process from a thread that is in the group.
 func TestHost(t *testing.T) {
-	tree, err := Open()
-	if err != nil {
-		t.Skip(err)
-	}
-	g, err := tree.New()
-	if err != nil {
-		t.Fatal(err)
-	}
+	tree, g := opened(t)
 	cmd := exec.Command("sleep", "60")
 	done := make(chan error)
 	go func() {
@@ -78,7 +78,8 @@ func TestHost(t *testing.T) {
 		}
 		done <- err
 	}()
-	if err = <-done; err == nil {
+	err := <-done
+	if err == nil {
 		of, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", cmd.Process.Pid))
 		if name := filepath.Base(tree.dirs[0]) + "/" + g.name; err != nil || strings.Count(string(of), name) != len(tree.dirs) {
 			t.Errorf("the process is in\n%s not in %s (%v)", of, name, err)
@@ -101,14 +102,7 @@ func TestHost(t *testing.T) {
 
 // TestKill ends a group whose processes have left their sessions, and from which a thread of this process starts others.
 func TestKill(t *testing.T) {
-	tree, err := Open()
-	if err != nil {
-		t.Skip(err)
-	}
-	g, err := tree.New()
-	if err != nil {
-		t.Fatal(err)
-	}
+	tree, g := opened(t)
 	// It starts the others when it is in the group, else they would not be.
 	cmd := exec.Command("sh", "-c", "read go; for i in 1 2 3; do setsid sleep 60 & done; wait")
 	in, err := cmd.StdinPipe()

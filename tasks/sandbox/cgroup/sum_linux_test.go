@@ -32,14 +32,7 @@ func number(t *testing.T, name string) int64 {
 
 // TestSumWhileRunning lowers and raises the ceilings of a tree on this system while a group below it is at work.
 func TestSumWhileRunning(t *testing.T) {
-	tree, err := Open()
-	if err != nil {
-		t.Skip(err)
-	}
-	g, err := tree.New()
-	if err != nil {
-		t.Fatal(err)
-	}
+	tree, g := opened(t)
 	cmd := exec.Command("sh", "-c", "while :; do :; done")
 	if err := cmd.Start(); err != nil {
 		t.Skip(err)
@@ -165,14 +158,7 @@ func TestSumVersion2(t *testing.T) {
 
 // TestMemoryIsNeverOver has a program take all the memory it can: the kernel ends it, and the group never held more than it may.
 func TestMemoryIsNeverOver(t *testing.T) {
-	tree, err := Open()
-	if err != nil {
-		t.Skip(err)
-	}
-	g, err := tree.New()
-	if err != nil {
-		t.Fatal(err)
-	}
+	tree, g := opened(t)
 	const most = 32 << 20
 	// tail keeps a line until it ends, which this one does not.
 	cmd := exec.Command("sh", "-c", "read go; head -c 1000000000 /dev/zero | tail -n 1 >/dev/null")
