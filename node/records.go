@@ -117,7 +117,10 @@ func (n *Node) claims(ctx context.Context, id tasks.JobID) ([]wire.Claims, error
 // claimLines shows claims beside receipts.
 func claimLines(c *wire.Claims) (out []api.Receipt) {
 	claim, outcome := api.ClaimAccepted, tasks.Accepted
-	if c.Heard.Head.Type != wire.TypeVerdicts {
+	switch c.Heard.Head.Type.Word() {
+	case wire.Got:
+		claim, outcome = api.ClaimDelivered, ""
+	case wire.Asked:
 		claim, outcome = api.ClaimAsked, ""
 	}
 	for i := range c.Leases {

@@ -89,6 +89,8 @@ func (c receiptsListCmd) Run(a *app) error {
 				signed = "by both"
 			case r.Claim == api.ClaimAccepted:
 				signed = "claim"
+			case r.Claim == api.ClaimDelivered:
+				signed = "claim, delivered"
 			case r.Claim == api.ClaimAsked:
 				signed = "claim, no verdict"
 			}
@@ -190,13 +192,16 @@ func (c evidenceVerifyCmd) Run(a *app) error {
 			both++
 		}
 	}
-	claimed := 0
+	claimed, delivered := 0, 0
 	for i := range bundle.Claims {
 		claimed += len(bundle.Claims[i].Leases)
+		if bundle.Claims[i].Heard.Head.Type.Word() == wire.Got {
+			delivered += len(bundle.Claims[i].Leases)
+		}
 	}
-	v := map[string]any{"claims": claimed, "batches": len(bundle.Batches), "countersigned": both, "receipts": receipts, "conflicts": len(bundle.Conflicts), "writer": bundle.Writer}
+	v := map[string]any{"claims": claimed, "delivered": delivered, "batches": len(bundle.Batches), "countersigned": both, "receipts": receipts, "conflicts": len(bundle.Conflicts), "writer": bundle.Writer}
 	return a.show(v, func(w io.Writer) {
-		fmt.Fprintf(w, "it holds: %d receipts in %d batches, %d of them signed by both sides, %d claims without a receipt, and %d proofs of lies\n", receipts, len(bundle.Batches), both, claimed, len(bundle.Conflicts))
+		fmt.Fprintf(w, "it holds: %d receipts in %d batches, %d of them signed by both sides, %d claims without a receipt (%d of results that have no verdict and whose bytes were acknowledged), and %d proofs of lies\n", receipts, len(bundle.Batches), both, claimed, delivered, len(bundle.Conflicts))
 	})
 }
 

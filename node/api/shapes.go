@@ -427,15 +427,16 @@ type Receipt struct {
 	Role      string `json:"role"` // "worker" or "submitter": which side this node was
 	Batch     string `json:"batch"`
 	Countered bool   `json:"countersigned"` // both signatures are there
-	// Claim is set if there is no receipt, and this node can prove that its submitter had the result: it accepted it, or
-	// only demanded to see it. At is then when the lease ended.
+	// Claim is set if there is no receipt, and what this node can prove of its submitter: that it accepted the result, that
+	// it has its bytes, or only that it demanded to see it. At is then when the lease ended.
 	Claim string `json:"claim,omitempty"`
 }
 
 // What a claim rests on.
 const (
-	ClaimAccepted = "accepted"
-	ClaimAsked    = "asked"
+	ClaimAccepted  = "accepted"
+	ClaimDelivered = "delivered"
+	ClaimAsked     = "asked"
 )
 
 // Evidence is a proof that a node returned something wrong, or two promises that exclude one another.

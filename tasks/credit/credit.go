@@ -55,6 +55,7 @@ type Statement struct {
 	Void      map[Void]int `json:"void"`      // receipts that are worth nothing
 	Faults    []string     `json:"faults"`    // the first forged batches, in words
 	Asked     int          `json:"asked"`     // claimed results that a submitter demanded to see and gave no verdict on
+	Delivered int          `json:"delivered"` // of them, those whose bytes it has acknowledged
 	Digest    wire.Hash    `json:"digest"`    // of Network and Transfers: two people compare it instead of all numbers
 }
 
@@ -129,16 +130,16 @@ func Compute(bundles ...*wire.Bundle) (*Statement, error) {
 // claims adds what is claimed without a receipt.
 func (s *Statement) claims(bundles []*wire.Bundle, paid map[tasks.LeaseID]bool, sums map[pair]*sum) {
 	type claim struct {
-		heard    wire.Hash
-		accepted bool
-		of       *wire.Claims
-		i        int
+		heard wire.Hash
+		word  wire.Word
+		of    *wire.Claims
+		i     int
 	}
 	var all []claim
 	for _, b := range bundles {
 		for j := range b.Claims {
 			c := &b.Claims[j]
-			accepted, err := c.Verify(b.Network)
+			word, err := c.Verify(b.Network)
 			if err != nil {
 				s.Void[Forged] += max(1, len(c.Leases))
 				if len(s.Faults) < maxFaults {
@@ -147,15 +148,15 @@ func (s *Statement) claims(bundles []*wire.Bundle, paid map[tasks.LeaseID]bool, 
 				continue
 			}
 			for i := range c.Leases {
-				all = append(all, claim{c.Heard.Head.Sum(b.Network), accepted, c, i})
+				all = append(all, claim{c.Heard.Head.Sum(b.Network), word, c, i})
 			}
 		}
 	}
 	slices.Sort(s.Faults)
-	// Which of two claims for one lease counts must not depend on their order: the accepted one, then the smaller.
+	// Which of two claims for one lease counts must not depend on their order: the one that proves more, then the smaller.
 	slices.SortStableFunc(all, func(x, y claim) int {
 		a, b := &x.of.Leases[x.i], &y.of.Leases[y.i]
-		return cmp.Or(rank(y.accepted)-rank(x.accepted), cmp.Compare(a.CPUMillis, b.CPUMillis), bytes.Compare(x.heard[:], y.heard[:]))
+		return cmp.Or(int(y.word-x.word), cmp.Compare(a.CPUMillis, b.CPUMillis), bytes.Compare(x.heard[:], y.heard[:]))
 	})
 	seen := map[tasks.LeaseID]wire.Hash{}
 	for _, c := range all {
@@ -171,8 +172,11 @@ func (s *Statement) claims(bundles []*wire.Bundle, paid map[tasks.LeaseID]bool, 
 			s.Void[Doubled]++
 		default:
 			seen[l] = c.heard
-			if !c.accepted {
+			if c.word < wire.Approved {
 				s.Asked++
+				if c.word == wire.Got {
+					s.Delivered++
+				}
 				continue
 			}
 			sum := between(sums, worker, c.of.Submitter())

@@ -143,6 +143,20 @@ func TestNetworksDoNotMix(t *testing.T) {
 	}
 }
 
+// What was said on one network is worth nothing on another, though the worker signs it anew.
+func TestClaimsOfAnotherNetwork(t *testing.T) {
+	wk, _ := key(2)
+	for word := wire.Asked; word <= wire.Approved; word++ {
+		c := claims(t, 1, 2, word, 100)
+		c.Sign("other", wk)
+		b := bundle()
+		b.Network, b.Claims = "other", []wire.Claims{c}
+		if s := compute(t, b); s.Void[Forged] != 1 || s.Asked+s.Delivered+len(s.Transfers) != 0 {
+			t.Errorf("word %d: %+v", word, s)
+		}
+	}
+}
+
 // Anybody who has the receipts, in whatever order and from whichever side, comes to the same numbers, and they add up to
 // nothing.
 func TestSameForEverybody(t *testing.T) {
@@ -186,8 +200,8 @@ func TestSameForEverybody(t *testing.T) {
 	})
 }
 
-// claims of worker w on submitter s, with the submitter's signed word: a verdict, or only the demand to see the results.
-func claims(t testing.TB, s, w byte, accepted bool, millis ...int64) wire.Claims {
+// claims of worker w on submitter s, with the submitter's signed word.
+func claims(t testing.TB, s, w byte, word wire.Word, millis ...int64) wire.Claims {
 	t.Helper()
 	sk, sid := key(s)
 	wk, wid := key(w)
@@ -197,18 +211,17 @@ func claims(t testing.TB, s, w byte, accepted bool, millis ...int64) wire.Claims
 	var c wire.Claims
 	var verdicts []tasks.Verdict
 	var asked []tasks.LeaseID
+	got := &wire.Delivered{Time: 1000}
 	root := dag.Sum(dag.Raw, dag.SHA256, []byte("out"))
 	for i, ms := range millis {
 		x := wire.Claim{Job: tasks.JobID{1}, Task: tasks.TaskID{byte(i)}, Expiry: 1000, Kinds: []string{"x/run"}, Root: root, CPUMillis: ms}
 		c.Leases = append(c.Leases, x)
 		verdicts = append(verdicts, tasks.Verdict{Lease: x.Lease(wid), Outcome: tasks.Accepted, Root: root})
 		asked = append(asked, x.Lease(wid))
+		got.Results = append(got.Results, wire.Delivery{Lease: x.Lease(wid), Root: root})
 	}
-	var word wire.Message = &wire.Verdicts{Verdicts: verdicts}
-	if !accepted {
-		word = &wire.RevealRequest{Leases: asked}
-	}
-	for _, m := range []wire.Message{&wire.Welcome{Session: session, Time: 1000}, word} {
+	said := map[wire.Word]wire.Message{wire.Asked: &wire.RevealRequest{Leases: asked}, wire.Got: got, wire.Approved: &wire.Verdicts{Verdicts: verdicts}}
+	for _, m := range []wire.Message{&wire.Welcome{Session: session, Time: 1000}, said[word]} {
 		f, err := submitter.Seal(m, 1000)
 		if err != nil {
 			t.Fatal(err)
@@ -229,38 +242,66 @@ func claims(t testing.TB, s, w byte, accepted bool, millis ...int64) wire.Claims
 }
 
 func TestClaims(t *testing.T) {
-	good := claims(t, 1, 2, true, 100, 200)
+	good := claims(t, 1, 2, wire.Approved, 100, 200)
 	paid := good.Leases[1]
 	receipt := tasks.Receipt{
 		Submitter: node(1), Worker: node(2), Lease: paid.Lease(node(2)), Outcome: tasks.Accepted, CPUMillis: 150, At: 1000, Kinds: []string{"x/run"},
 	}
-	forged := claims(t, 1, 2, true, 100)
+	forged := claims(t, 1, 2, wire.Approved, 100)
 	forged.Leases[0].CPUMillis++ // and not signed anew
-	truncated := claims(t, 1, 2, true, 100)
+	truncated := claims(t, 1, 2, wire.Approved, 100)
 	truncated.Heard.Body = truncated.Heard.Body[:len(truncated.Heard.Body)-1]
-	inflated := claims(t, 1, 2, true, 100, 200)
+	inflated := claims(t, 1, 2, wire.Approved, 100, 200)
 	inflated.Leases[0].CPUMillis = 1 << 30
 	wk, _ := key(2)
 	inflated.Sign(network, wk) // its time is its own word
+	got := claims(t, 1, 2, wire.Got, 100, 200)
+	minted := claims(t, 1, 2, wire.Got, 100) // the worker acknowledges it to itself
+	minted.Heard.Head.From = wire.Worker
+	minted.Sign(network, wk)
+	lent := claims(t, 1, 2, wire.Got, 100, 200) // one lease's acknowledgement shown for another
+	lent.Leases[0].Attempt++
+	lent.Sign(network, wk)
+	better := claims(t, 1, 2, wire.Got, 100)
+	better.Leases[0].Root = dag.Sum(dag.Raw, dag.SHA256, []byte("better"))
+	better.Sign(network, wk)
+	twice := got
+	twice.Leases = []wire.Claim{got.Leases[0], got.Leases[0]}
+	twice.Sign(network, wk)
+	stolen := claims(t, 1, 3, wire.Got, 100) // another worker's
+	stolen.Heard.Head.Worker = node(2)
+	stolen.Sign(network, wk)
 	for _, c := range []struct {
-		name     string
-		batches  []wire.Batch
-		claims   []wire.Claims
-		unsigned int64
-		counted  int
-		asked    int
-		net      int64
-		void     map[Void]int
+		name      string
+		batches   []wire.Batch
+		claims    []wire.Claims
+		unsigned  int64
+		counted   int
+		asked     int
+		net       int64
+		void      map[Void]int
+		delivered int
 	}{
-		{"accepted, not signed for", nil, []wire.Claims{good}, 300, 2, 0, 0, nil},
-		{"the same from two files", nil, []wire.Claims{good, good}, 300, 2, 0, 0, nil},
-		{"one of them signed for since", []wire.Batch{batch(t, true, receipt)}, []wire.Claims{good}, 100, 1, 0, 150, nil},
-		{"only asked for", nil, []wire.Claims{claims(t, 1, 2, false, 100)}, 0, 0, 1, 0, nil},
-		{"asked for, then accepted", nil, []wire.Claims{claims(t, 1, 2, false, 100, 200), good}, 300, 2, 0, 0, map[Void]int{Doubled: 2}},
-		{"claimed again for more", nil, []wire.Claims{inflated, good}, 300, 2, 0, 0, map[Void]int{}},
-		{"forged", nil, []wire.Claims{forged}, 0, 0, 0, 0, map[Void]int{Forged: 1}},
-		{"truncated", nil, []wire.Claims{truncated}, 0, 0, 0, 0, map[Void]int{Forged: 1}},
-		{"self-minted", nil, []wire.Claims{claims(t, 2, 2, true, 100)}, 0, 0, 0, 0, map[Void]int{Self: 1}},
+		{"accepted, not signed for", nil, []wire.Claims{good}, 300, 2, 0, 0, nil, 0},
+		{"the same from two files", nil, []wire.Claims{good, good}, 300, 2, 0, 0, nil, 0},
+		{"one of them signed for since", []wire.Batch{batch(t, true, receipt)}, []wire.Claims{good}, 100, 1, 0, 150, nil, 0},
+		{"only asked for", nil, []wire.Claims{claims(t, 1, 2, wire.Asked, 100)}, 0, 0, 1, 0, nil, 0},
+		{"asked for, then accepted", nil, []wire.Claims{claims(t, 1, 2, wire.Asked, 100, 200), good}, 300, 2, 0, 0, map[Void]int{Doubled: 2}, 0},
+		{"claimed again for more", nil, []wire.Claims{inflated, good}, 300, 2, 0, 0, map[Void]int{}, 0},
+		{"forged", nil, []wire.Claims{forged}, 0, 0, 0, 0, map[Void]int{Forged: 1}, 0},
+		{"truncated", nil, []wire.Claims{truncated}, 0, 0, 0, 0, map[Void]int{Forged: 1}, 0},
+		{"self-minted", nil, []wire.Claims{claims(t, 2, 2, wire.Approved, 100)}, 0, 0, 0, 0, map[Void]int{Self: 1}, 0},
+		{"acknowledged", nil, []wire.Claims{got}, 0, 0, 2, 0, nil, 2},
+		{"acknowledged, from two files", nil, []wire.Claims{got, got}, 0, 0, 2, 0, nil, 2},
+		{"asked for, then acknowledged", nil, []wire.Claims{claims(t, 1, 2, wire.Asked, 100, 200), got}, 0, 0, 2, 0, map[Void]int{Doubled: 2}, 2},
+		{"acknowledged, then accepted", nil, []wire.Claims{got, good}, 300, 2, 0, 0, map[Void]int{Doubled: 2}, 0},
+		{"acknowledged, one of them signed for since", []wire.Batch{batch(t, true, receipt)}, []wire.Claims{got}, 0, 0, 1, 150, nil, 1},
+		{"acknowledged by the worker itself", nil, []wire.Claims{minted}, 0, 0, 0, 0, map[Void]int{Forged: 1}, 0},
+		{"acknowledged under another lease", nil, []wire.Claims{lent}, 0, 0, 0, 0, map[Void]int{Forged: 2}, 0},
+		{"another result acknowledged", nil, []wire.Claims{better}, 0, 0, 0, 0, map[Void]int{Forged: 1}, 0},
+		{"one acknowledgement doubled", nil, []wire.Claims{twice}, 0, 0, 0, 0, map[Void]int{Forged: 2}, 0},
+		{"another worker's acknowledgement", nil, []wire.Claims{stolen}, 0, 0, 0, 0, map[Void]int{Forged: 1}, 0},
+		{"acknowledged for oneself", nil, []wire.Claims{claims(t, 2, 2, wire.Got, 100)}, 0, 0, 0, 0, map[Void]int{Self: 1}, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := bundle(c.batches...)
@@ -270,8 +311,8 @@ func TestClaims(t *testing.T) {
 			if len(s.Transfers) == 1 {
 				got = s.Transfers[0]
 			}
-			if got.Unsigned != c.unsigned || got.Claims != c.counted || s.Asked != c.asked || got.Net != c.net {
-				t.Errorf("%+v, asked %d", got, s.Asked)
+			if got.Unsigned != c.unsigned || got.Claims != c.counted || s.Asked != c.asked || s.Delivered != c.delivered || got.Net != c.net {
+				t.Errorf("%+v, asked %d, delivered %d", got, s.Asked, s.Delivered)
 			}
 			for why, n := range c.void {
 				if s.Void[why] != n {

@@ -31,12 +31,35 @@ func (s *Session) Spoken(frame []byte) (Spoken, error) {
 	return Spoken{Head: s.heads[len(s.heads)-1], Body: slices.Clone(e.Body)}, nil
 }
 
+// Word is what a submitter said of a result, and so what a claim on it proves.
+type Word int
+
+// The words, each of which says more than the one before.
+const (
+	Asked    Word = iota + 1 // it demanded to see the result
+	Got                      // it has the bytes
+	Approved                 // it accepted it
+)
+
+// Word is what a message says of the results it names; 0: nothing.
+func (t Type) Word() Word {
+	switch t {
+	case TypeReveal:
+		return Asked
+	case TypeDelivered:
+		return Got
+	case TypeVerdicts:
+		return Approved
+	}
+	return 0
+}
+
 // Claims is what a worker shows for results that a submitter had of it and signed no receipt for: the submitter's own
-// word on leases of this worker, and what was done under them. The word is its verdict, which accepts the results, or
-// only its demand to see them. Leases are told by what their ids are hashes of, so that neither salts nor keys of inputs
-// need be shown. Anybody can check it.
+// word on leases of this worker, and what was done under them. The word is its verdict, which accepts the results, its
+// acknowledgement of their bytes, or only its demand to see them. Leases are told by what their ids are hashes of, so that
+// neither salts nor keys of inputs need be shown. Anybody can check it.
 type Claims struct {
-	Heard  Spoken    `cbor:"heard" json:"heard"` // verdicts or a reveal request
+	Heard  Spoken    `cbor:"heard" json:"heard"` // verdicts, an acknowledgement or a reveal request
 	Leases []Claim   `cbor:"leases" json:"leases"`
 	Signed Signature `cbor:"sig" json:"signed"` // by the worker
 }
@@ -82,68 +105,89 @@ func (c *Claims) Sign(network string, self ed25519.PrivateKey) {
 	c.Signed = Signature(ed25519.Sign(self, c.text(network)))
 }
 
-// Verify checks that the submitter said what is claimed, of leases of this worker. accepted tells whether it accepted the
-// results; if not, all that is proven is that it demanded to see them.
-func (c *Claims) Verify(network string) (accepted bool, err error) {
+// Verify checks that the submitter said what is claimed, of leases of this worker, and returns what that was.
+func (c *Claims) Verify(network string) (Word, error) {
 	h := &c.Heard.Head
 	switch {
 	case h.From != Submitter:
-		return false, bad(ErrBounds, "claims rest on the worker's own word")
+		return 0, bad(ErrBounds, "claims rest on the worker's own word")
 	case len(c.Heard.Body) > specs[TypeVerdicts].size || sha256.Sum256(c.Heard.Body) != h.Body:
-		return false, bad(ErrBounds, "not the body that was signed")
+		return 0, bad(ErrBounds, "not the body that was signed")
 	case len(c.Leases) == 0 || len(c.Leases) > MaxLeases:
-		return false, bad(ErrBounds, "%d claims, want 1 to %d", len(c.Leases), MaxLeases)
+		return 0, bad(ErrBounds, "%d claims, want 1 to %d", len(c.Leases), MaxLeases)
 	}
 	if err := h.Verify(network); err != nil {
-		return false, err
+		return 0, err
 	}
 	if !ed25519.Verify(h.Worker[:], c.text(network), c.Signed[:]) {
-		return false, bad(ErrSignature, "claims of %s", h.Worker.Short())
+		return 0, bad(ErrSignature, "claims of %s", h.Worker.Short())
 	}
-	said, accepted, err := c.said()
+	said, err := c.said()
 	if err != nil {
-		return false, err
+		return 0, err
 	}
 	for i := range c.Leases {
 		x := &c.Leases[i]
 		l := x.Lease(h.Worker)
-		at := slices.Index(said, l)
+		at := slices.IndexFunc(said, func(d Delivery) bool { return d.Lease == l })
 		if at < 0 {
-			return false, bad(ErrBounds, "claim %d: nothing is said of lease %s, or not again", i, l.Short())
+			return 0, bad(ErrBounds, "claim %d: nothing is said of lease %s, or not again", i, l.Short())
 		}
-		said[at] = tasks.LeaseID{} // each lease once
+		if d := &said[at]; h.Type == TypeDelivered && (d.Root != x.Root || d.Digest != x.Digest) {
+			return 0, bad(ErrBounds, "claim %d: the submitter has other bytes", i)
+		}
+		said[at].Lease = tasks.LeaseID{} // each lease once
 		chk := checker{}
 		chk.names("claim.kinds", x.Kinds, MaxSteps, 2*MaxName+1)
 		if chk.err != nil {
-			return false, chk.result()
+			return 0, chk.result()
 		}
 		if x.CPUMillis < 0 || x.WallMillis < 0 || x.WallMillis > MaxLeaseTime.Milliseconds() || x.CPUMillis > MaxSlots*MaxLeaseTime.Milliseconds() || !x.Root.Defined() {
-			return false, bad(ErrBounds, "claim %d: %d ms, %d ms of processor time", i, x.WallMillis, x.CPUMillis)
+			return 0, bad(ErrBounds, "claim %d: %d ms, %d ms of processor time", i, x.WallMillis, x.CPUMillis)
 		}
 	}
-	return accepted, nil
+	return h.Type.Word(), nil
 }
 
-// said reads what the submitter said: of which leases it accepts the results, or demands to see them.
-func (c *Claims) said() (list []tasks.LeaseID, accepted bool, err error) {
+// said reads what the submitter said: of which leases it accepts the results, has them, or demands to see them. What it
+// says of their bytes is set if it names them.
+func (c *Claims) said() (list []Delivery, err error) {
 	switch c.Heard.Head.Type {
 	case TypeVerdicts:
 		var m Verdicts
 		if err := unmarshal(c.Heard.Body, &m); err != nil {
-			return nil, false, err
+			return nil, err
 		}
 		for i := range m.Verdicts {
 			if m.Verdicts[i].Outcome == tasks.Accepted {
-				list = append(list, m.Verdicts[i].Lease)
+				list = append(list, Delivery{Lease: m.Verdicts[i].Lease})
 			}
 		}
-		return list, true, nil
+		return list, nil
+	case TypeDelivered:
+		var m Delivered
+		err := unmarshal(c.Heard.Body, &m)
+		return m.Results, err
 	case TypeReveal:
 		var m RevealRequest
-		if err := unmarshal(c.Heard.Body, &m); err != nil {
-			return nil, false, err
+		err := unmarshal(c.Heard.Body, &m)
+		for _, l := range m.Leases {
+			list = append(list, Delivery{Lease: l})
 		}
-		return m.Leases, false, nil
+		return list, err
 	}
-	return nil, false, bad(ErrType, "a %s is no word on a result", c.Heard.Head.Type)
+	return nil, bad(ErrType, "a %s is no word on a result", c.Heard.Head.Type)
+}
+
+// Says returns of which leases a message that was opened says something to claim by, and how much.
+func (s *Spoken) Says() ([]tasks.LeaseID, Word) {
+	list, err := (&Claims{Heard: *s}).said()
+	if err != nil {
+		return nil, 0
+	}
+	out := make([]tasks.LeaseID, len(list))
+	for i := range list {
+		out[i] = list[i].Lease
+	}
+	return out, s.Head.Type.Word()
 }

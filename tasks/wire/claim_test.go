@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"crypto/ed25519"
 	"errors"
 	"testing"
 
@@ -9,10 +10,13 @@ import (
 )
 
 func TestClaims(t *testing.T) {
-	for _, want := range []bool{true, false} {
+	for want := Asked; want <= Approved; want++ {
 		c := sampleClaims(t, want)
 		if got, err := c.Verify(testNet); err != nil || got != want {
-			t.Errorf("accepted %v, want %v; %v", got, want, err)
+			t.Errorf("word %d, want %d; %v", got, want, err)
+		}
+		if said, word := c.Heard.Says(); word != want || len(said) != len(c.Leases) || said[1] != c.Leases[1].Lease(id(key(1))) {
+			t.Errorf("word %d is said as %d of %d leases", want, word, len(said))
 		}
 	}
 	again := func(spoil func(*Claims)) func(*Claims) { // with the worker's signature, which is its to make
@@ -41,16 +45,44 @@ func TestClaims(t *testing.T) {
 			c.Heard.Head.Sig = Signature{}
 		}),
 	} {
-		c := sampleClaims(t, true)
+		for word := Asked; word <= Approved; word++ {
+			c := sampleClaims(t, word)
+			spoil(&c)
+			if _, err := c.Verify(testNet); err == nil {
+				t.Errorf("%s: verifies by word %d", name, word)
+			}
+		}
+	}
+	for name, spoil := range map[string]func(*Claims){ // what only an acknowledgement says
+		"another result":                  again(func(c *Claims) { c.Leases[0].Root = dag.Sum(dag.Raw, dag.SHA256, []byte("better")) }),
+		"other bytes":                     again(func(c *Claims) { c.Leases[0].Digest[0]++ }),
+		"an acknowledgement as a verdict": again(func(c *Claims) { c.Heard.Head.Type = TypeVerdicts }),
+		"one of another lease": again(func(c *Claims) {
+			x := sampleClaims(t, Got)
+			c.Heard, c.Leases = x.Heard, c.Leases[:1]
+			c.Leases[0].Epoch++
+		}),
+		"one that the worker wrote itself": again(func(c *Claims) {
+			c.Heard.Head.Sig = Signature(ed25519.Sign(key(1), c.Heard.Head.signed(nil, testNet)))
+		}),
+	} {
+		c := sampleClaims(t, Got)
 		spoil(&c)
 		if _, err := c.Verify(testNet); err == nil {
 			t.Errorf("%s: verifies", name)
 		}
 	}
-	c := sampleClaims(t, true)
-	if _, err := c.Verify("elsewhere"); !errors.Is(err, ErrSignature) {
-		t.Errorf("on another network: %v", err)
+	for word := Asked; word <= Approved; word++ {
+		c := sampleClaims(t, word)
+		if _, err := c.Verify("elsewhere"); !errors.Is(err, ErrSignature) {
+			t.Errorf("word %d on another network: %v", word, err)
+		}
+		c.Sign("elsewhere", key(1)) // the worker's own signature is its to make
+		if _, err := c.Verify("elsewhere"); !errors.Is(err, ErrSignature) {
+			t.Errorf("word %d carried to another network: %v", word, err)
+		}
 	}
+	c := sampleClaims(t, Approved)
 	// What was outvoted is not claimed by the verdict that says so, and no other message says anything of results.
 	w, s := pair()
 	for _, m := range []Message{&Welcome{Session: w.ID(), Time: testNow}, &NoWork{Reason: tasks.Because(tasks.NoTasksLeft, "")}} {
@@ -70,12 +102,15 @@ func TestClaims(t *testing.T) {
 }
 
 func FuzzClaims(f *testing.F) {
-	c := sampleClaims(f, true)
-	f.Add(marshal(&c))
+	for word := Asked; word <= Approved; word++ {
+		c := sampleClaims(f, word)
+		f.Add(marshal(&c))
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var c Claims
 		if unmarshal(b, &c) == nil {
 			_, _ = c.Verify(testNet)
+			_, _ = c.Heard.Says()
 		}
 	})
 }

@@ -414,7 +414,7 @@ func (p *plan) list(d *decoder, v reflect.Value) error {
 // plans holds every type this package puts on the wire.
 var plans = makePlans(
 	Hello{}, Ask{}, Heartbeat{}, Commits{}, Reveals{}, Returned{}, ReceiptAck{}, Bye{}, Welcome{}, Leases{}, RevealRequest{},
-	Verdicts{}, Cancel{}, Receipts{}, NoWork{}, envelope{}, record{}, Offer{}, Capability{}, FetchToken{}, FetchRequest{},
+	Delivered{}, Verdicts{}, Cancel{}, Receipts{}, NoWork{}, envelope{}, record{}, Offer{}, Capability{}, FetchToken{}, FetchRequest{},
 	FetchReply{}, DepositRequest{}, DepositReply{}, Deposit{}, Register{}, RegisterReply{}, Search{}, SearchReply{}, Invite{}, InviteReply{}, Notice{},
 	signedNotice{}, tasks.Receipt{}, Bundle{}, Claim{}, Claims{},
 )

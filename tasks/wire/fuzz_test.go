@@ -49,6 +49,7 @@ func FuzzBye(f *testing.F)           { fuzzBody(f, TypeBye) }
 func FuzzWelcome(f *testing.F)       { fuzzBody(f, TypeWelcome) }
 func FuzzLeases(f *testing.F)        { fuzzBody(f, TypeLeases) }
 func FuzzRevealRequest(f *testing.F) { fuzzBody(f, TypeReveal) }
+func FuzzDelivered(f *testing.F)     { fuzzBody(f, TypeDelivered) }
 func FuzzVerdicts(f *testing.F)      { fuzzBody(f, TypeVerdicts) }
 func FuzzCancel(f *testing.F)        { fuzzBody(f, TypeCancel) }
 func FuzzReceipts(f *testing.F)      { fuzzBody(f, TypeReceipts) }

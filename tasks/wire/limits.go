@@ -8,6 +8,7 @@ const Version = 1
 // Protocol ids of the streams, by what they are for. A session stream carries leases, heartbeats, commits and verdicts.
 const (
 	ProtocolSession      = "/kith/session/1"
+	ProtocolDelivery     = "/kith/session/2" // a session in which Delivered is understood
 	ProtocolRegister     = "/kith/register/1"
 	ProtocolCapabilities = "/kith/capabilities/1"
 	ProtocolLease        = "/kith/lease/1"     // the lease half of a session, named in Register.Protocols

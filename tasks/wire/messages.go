@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"kith/storage/dag"
 	"kith/tasks"
 )
 
@@ -19,6 +20,7 @@ const (
 	TypeWelcome    Type = "welcome"    // submitter → worker
 	TypeLeases     Type = "leases"     // submitter → worker
 	TypeReveal     Type = "reveal"     // submitter → worker
+	TypeDelivered  Type = "delivered"  // submitter → worker
 	TypeVerdicts   Type = "verdicts"   // submitter → worker
 	TypeCancel     Type = "cancel"     // submitter → worker
 	TypeReceipts   Type = "receipts"   // submitter → worker
@@ -131,6 +133,21 @@ type RevealRequest struct {
 	Leases []tasks.LeaseID `cbor:"leases"`
 }
 
+// Delivered acknowledges results whose verdicts take a while: the submitter has all their bytes, and they are what the
+// worker had committed to. What has its verdict is not acknowledged beside. It is sent only in sessions of
+// ProtocolDelivery: nodes from before do not know it.
+type Delivered struct {
+	Results []Delivery `cbor:"results"`
+	Time    int64      `cbor:"time"`
+}
+
+// Delivery is one result of Delivered.
+type Delivery struct {
+	Lease  tasks.LeaseID `cbor:"lease" json:"lease"`
+	Root   dag.CID       `cbor:"root" json:"root"`
+	Digest Hash          `cbor:"digest" json:"digest"` // as in the reveal
+}
+
 // Verdicts tells what became of leases.
 type Verdicts struct {
 	Verdicts []tasks.Verdict `cbor:"verdicts"`
@@ -166,6 +183,7 @@ func (*Bye) Type() Type           { return TypeBye }
 func (*Welcome) Type() Type       { return TypeWelcome }
 func (*Leases) Type() Type        { return TypeLeases }
 func (*RevealRequest) Type() Type { return TypeReveal }
+func (*Delivered) Type() Type     { return TypeDelivered }
 func (*Verdicts) Type() Type      { return TypeVerdicts }
 func (*Cancel) Type() Type        { return TypeCancel }
 func (*Receipts) Type() Type      { return TypeReceipts }
@@ -189,6 +207,7 @@ var specs = map[Type]spec{
 	TypeWelcome:    {Submitter, 16 << 10, func() Message { return new(Welcome) }},
 	TypeLeases:     {Submitter, MaxFrame - envelopeRoom, func() Message { return new(Leases) }},
 	TypeReveal:     {Submitter, 4 << 10, func() Message { return new(RevealRequest) }},
+	TypeDelivered:  {Submitter, 16 << 10, func() Message { return new(Delivered) }},
 	TypeVerdicts:   {Submitter, 16 << 10, func() Message { return new(Verdicts) }},
 	TypeCancel:     {Submitter, 4 << 10, func() Message { return new(Cancel) }},
 	TypeReceipts:   {Submitter, MaxFrame - envelopeRoom, func() Message { return new(Receipts) }},

@@ -166,14 +166,15 @@ func sampleBatch() Batch {
 	}
 }
 
-// sampleClaims is two claims of one worker: on results that were accepted, or only asked for.
-func sampleClaims(t testing.TB, accepted bool) Claims {
+// sampleClaims is two claims of one worker, by some word of the submitter on their results.
+func sampleClaims(t testing.TB, word Word) Claims {
 	t.Helper()
 	w, s := pair()
 	root := dag.Sum(dag.DagCBOR, dag.SHA256, []byte("out"))
 	c := Claims{}
 	var verdicts []tasks.Verdict
 	var asked []tasks.LeaseID
+	got := &Delivered{Time: testNow}
 	for i := range 2 {
 		x := Claim{
 			Job: tasks.JobID{1}, Task: tasks.TaskID{byte(i)}, Attempt: i, Epoch: 7, Expiry: testNow, Kinds: []string{"etl.chunk/run"},
@@ -182,13 +183,11 @@ func sampleClaims(t testing.TB, accepted bool) Claims {
 		c.Leases = append(c.Leases, x)
 		verdicts = append(verdicts, tasks.Verdict{Lease: x.Lease(id(key(1))), Outcome: tasks.Accepted, Root: root})
 		asked = append(asked, x.Lease(id(key(1))))
+		got.Results = append(got.Results, Delivery{Lease: x.Lease(id(key(1))), Root: root, Digest: x.Digest})
 	}
 	verdicts = append(verdicts, tasks.Verdict{Lease: tasks.LeaseID{9}, Outcome: tasks.Outvoted})
-	var m Message = &Verdicts{Verdicts: verdicts}
-	if !accepted {
-		m = &RevealRequest{Leases: asked}
-	}
-	for _, say := range []Message{&Welcome{Session: w.ID(), Time: testNow}, m} {
+	m := map[Word]Message{Asked: &RevealRequest{Leases: asked}, Got: got, Approved: &Verdicts{Verdicts: verdicts}}
+	for _, say := range []Message{&Welcome{Session: w.ID(), Time: testNow}, m[word]} {
 		f := must(s.Seal(say, testNow))
 		if _, err := w.Open(f[frameHead:], testNow); err != nil {
 			t.Fatal(err)
@@ -200,7 +199,7 @@ func sampleClaims(t testing.TB, accepted bool) Claims {
 }
 
 func sampleBundle(t testing.TB) *Bundle {
-	return &Bundle{Version: Version, Network: testNet, Writer: id(key(2)), At: testNow, Batches: []Batch{sampleBatch()}, Conflicts: []Evidence{sampleEvidence(t)}, Claims: []Claims{sampleClaims(t, true)}}
+	return &Bundle{Version: Version, Network: testNet, Writer: id(key(2)), At: testNow, Batches: []Batch{sampleBatch()}, Conflicts: []Evidence{sampleEvidence(t)}, Claims: []Claims{sampleClaims(t, Approved)}}
 }
 
 // sample is one message, and the end of the session that sends it.
@@ -235,6 +234,7 @@ func sampleMessages() []sample {
 		{"a batch of three receipts", Submitter, &Receipts{Receipts: b.Receipts, Root: b.Root, Sig: b.Signed}},
 		{"the batch countersigned", Worker, &ReceiptAck{Root: b.Root, Count: 3, Sig: b.Countered}},
 		{"no work now", Submitter, &NoWork{Reason: tasks.Reason{Code: tasks.Filled, Detail: "12 sessions", RetryMillis: 30_000}}},
+		{"a result acknowledged before its verdict", Submitter, &Delivered{Results: []Delivery{{Lease: l.ID, Root: root, Digest: Hash{8}}}, Time: testNow}},
 		{"the end", Worker, &Bye{Reason: tasks.Because(tasks.ShuttingDown, "")}},
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"kith/storage/dag"
 	"kith/tasks"
 )
 
@@ -198,6 +199,11 @@ func TestBounds(t *testing.T) {
 		"limits.procs":        grant(func(l *tasks.Lease) { l.Do.Limits.Processes = -1 }),
 		"reveal request none": &RevealRequest{},
 		"reveal request many": &RevealRequest{Leases: ids(MaxLeases + 1)},
+		"delivered none":      &Delivered{Time: testNow},
+		"delivered many":      delivered(MaxLeases+1, nil),
+		"delivered twice":     delivered(2, func(m *Delivered) { m.Results[1].Lease = m.Results[0].Lease }),
+		"delivered.root":      delivered(2, func(m *Delivered) { m.Results[1].Root = dag.CID{} }),
+		"delivered.time":      delivered(1, func(m *Delivered) { m.Time -= MaxSkew.Milliseconds() + 1 }),
 		"verdicts none":       &Verdicts{},
 		"verdicts many":       &Verdicts{Verdicts: make([]tasks.Verdict, MaxLeases+1)},
 		"verdicts twice":      &Verdicts{Verdicts: make([]tasks.Verdict, 2)},
@@ -240,7 +246,7 @@ func TestBounds(t *testing.T) {
 		&Cancel{Leases: ids(MaxLeases), Reason: tasks.Reason{Code: tasks.Code(text[:MaxCode]), Detail: text[:MaxDetail], RetryMillis: MaxRetry.Milliseconds()}},
 		returned(func(m *Returned) { m.Log = []string{text, text, text, text} }),
 		welcome(func(m *Welcome) { m.Kept = ids(MaxBeats) }),
-		fullReveals(), fullVerdicts(), fullReceipts(),
+		fullReveals(), delivered(MaxLeases, nil), fullVerdicts(), fullReceipts(),
 	} {
 		w, s := started(t)
 		from := w
@@ -268,6 +274,18 @@ func fullReveals() *Reveals {
 		r := sampleMessages()[7].m.(*Reveals).Reveals[0]
 		r.Lease, r.Blocks = tasks.LeaseID{byte(i)}, [][]byte{make([]byte, MaxInline)}
 		m.Reveals = append(m.Reveals, r)
+	}
+	return m
+}
+
+// delivered acknowledges n results; change, if not nil, spoils it.
+func delivered(n int, change func(*Delivered)) *Delivered {
+	m := &Delivered{Time: testNow}
+	for i := range n {
+		m.Results = append(m.Results, Delivery{Lease: tasks.LeaseID{byte(i)}, Root: sampleReceipts(1)[0].Root, Digest: Hash{byte(i)}})
+	}
+	if change != nil {
+		change(m)
 	}
 	return m
 }

@@ -369,6 +369,20 @@ func (m *RevealRequest) Validate(now int64) error {
 }
 
 // Validate implements Message.
+func (m *Delivered) Validate(now int64) error {
+	c := checker{now: now}
+	c.length("delivered", len(m.Results), 1, MaxLeases)
+	unique(&c, "delivered", m.Results, func(r *Delivery) *tasks.LeaseID { return &r.Lease })
+	for i := range m.Results {
+		if !m.Results[i].Root.Defined() {
+			c.fail(ErrBounds, "delivered result without a root")
+		}
+	}
+	c.clock("delivered.time", m.Time)
+	return c.result()
+}
+
+// Validate implements Message.
 func (m *Verdicts) Validate(now int64) error {
 	c := checker{now: now}
 	c.length("verdicts", len(m.Verdicts), 1, MaxLeases)

@@ -57,13 +57,13 @@ func (r *rig) claims() (accepted, asked int) {
 		r.t.Fatal(err)
 	}
 	for i := range list {
-		ok, err := list[i].Verify(network)
+		word, err := list[i].Verify(network)
 		switch {
 		case err != nil:
 			r.t.Fatal(err)
 		case list[i].Submitter() != r.id || list[i].Worker() != r.me:
 			r.t.Errorf("claims between %s and %s", list[i].Submitter().Short(), list[i].Worker().Short())
-		case ok:
+		case word == wire.Approved:
 			accepted += len(list[i].Leases)
 		default:
 			asked += len(list[i].Leases)
