@@ -87,7 +87,7 @@ const (
 	Withheld  Outcome = "withheld"  // committed, but did not reveal or deliver in time
 	Lapsed    Outcome = "lapsed"    // no commit before expiry
 	Returned  Outcome = "returned"  // handed back by the worker with a reason
-	Cancelled Outcome = "cancelled" // no longer needed; still paid if committed and agreeing
+	Cancelled Outcome = "cancelled" // no longer needed, still paid if committed and agreeing; or outvoted, and holding another's work too
 )
 
 // Verdict is the submitter's word on one lease.

@@ -193,7 +193,7 @@ func (s *State) rule(d *Decision, known []tasks.LeaseID, a *Actions) bool {
 			continue
 		}
 		w := s.intern(d.Replicas[i].Worker) + 1
-		if s.workers[w-1].lied {
+		if s.workers[w-1].lied || s.unsound(t, d, i) {
 			continue
 		}
 		dup := false
@@ -212,6 +212,7 @@ func (s *State) rule(d *Decision, known []tasks.LeaseID, a *Actions) bool {
 	}
 	clear(votes)
 	copy(votes, fresh)
+	s.settlePasts(d, votes)
 	told := func(l tasks.LeaseID) bool {
 		for _, k := range known {
 			if k == l {
@@ -271,7 +272,7 @@ func (s *State) rule(d *Decision, known []tasks.LeaseID, a *Actions) bool {
 		x.newest, x.unaudited = d.Task, true
 		if s.sampled(w, x.length) {
 			x.unaudited = false
-			begin = append(begin, replica{lease: lease, worker: w, place: x.place, attempt: restingAttempt, state: good, root: d.Root, bytes: d.Bytes, told: true})
+			begin = append(begin, replica{lease: lease, worker: w, place: x.place, attempt: restingAttempt, state: good, root: d.Root, bytes: d.Bytes, told: true, from: s.pastOf(d.Task, w)})
 			s.audit(d.Task, begin, true, a)
 		}
 	}
@@ -374,7 +375,7 @@ func (s *State) closing(a *Actions) bool {
 		w := uint32(i)
 		switch {
 		case x.unaudited && s.alone(x.newest) == w+1:
-			s.audit(x.newest, s.resting([]uint32{w + 1}, s.at(x.newest)), false, a)
+			s.audit(x.newest, s.resting(x.newest, []uint32{w + 1}, s.at(x.newest)), false, a)
 			begun = true
 		case x.audits == 0: // its newest was taken from it
 			owed[w] = Ref{Stage: -1}
@@ -402,7 +403,7 @@ func (s *State) closing(a *Actions) bool {
 			continue
 		}
 		t := s.at(ref)
-		s.audit(ref, s.resting([]uint32{uint32(i) + 1}, t), false, a)
+		s.audit(ref, s.resting(ref, []uint32{uint32(i) + 1}, t), false, a)
 		begun = true
 	}
 	return begun

@@ -11,7 +11,7 @@ import (
 var ErrBroken = errors.New("job state is broken")
 
 // Check looks at the whole state and returns ErrBroken, wrapped with what is wrong, unless: every accepted result has a
-// quorum of distinct workers; no task is lost (each is done, has a replica with a clock, has a place in a queue, or waits
+// quorum of distinct workers, no two of which hold the work of one; no task is lost (each is done, has a replica with a clock, has a place in a queue, or waits
 // for an input that is not there); every lease belongs to a replica that may still answer; and all counts are right. It
 // costs time in the number of tasks.
 func Check(s *State) error {
@@ -106,6 +106,9 @@ func (s *State) checkTask(ref Ref, t *task, fresh bool, seq uint32) error {
 		return fmt.Errorf("%w: task %s: %s", ErrBroken, ref, fmt.Sprintf(format, args...))
 	}
 	st := &s.stages[ref.Stage]
+	if len(s.points[ref]) > 0 && t.phase.has() {
+		return bad("done, and its checkpoints are kept")
+	}
 	switch t.phase {
 	case blocked:
 		if there := st.Mode == tasks.Map && s.ready(st, ref.Index) || st.Mode == tasks.Reduce && s.stages[st.Inputs[0]].complete(); !there || s.phase != Running {
@@ -159,6 +162,19 @@ func (s *State) checkTask(ref Ref, t *task, fresh bool, seq uint32) error {
 				return bad("accepted without a quorum: %v", votes)
 			}
 			seen[v] = true
+		}
+		for _, l := range s.pasts[ref] {
+			for _, o := range l.past {
+				if s.workers[o.worker].lied {
+					return bad("accepted on the work of liar %d, which %d holds", o.worker, l.voter)
+				}
+				if seen[o.worker+1] {
+					return bad("accepted on two voices with the work of %d", o.worker)
+				}
+				if seen[l.voter+1] {
+					seen[o.worker+1] = true
+				}
+			}
 		}
 		if !t.root.Defined() || t.reps != nil {
 			return bad("done without a root, or with replicas")

@@ -272,6 +272,7 @@ func (s *State) Roots(visit func(dag.CID)) {
 	for _, c := range s.parts {
 		visit(c)
 	}
+	s.Checkpoints(func(_ Ref, c dag.CID) { visit(c) })
 	for i := range s.stages {
 		for _, c := range s.stages[i].outputs {
 			visit(c)

@@ -59,6 +59,9 @@ func (s *State) replicas(ref Ref, t *task, list []verify.Replica) []verify.Repli
 		if numeric && !r.told { // a vote that an audit begins with has the root that was accepted, not its own
 			v.Equals = ClassOf(p.Floats, steps[len(steps)-1].Kind)
 		}
+		if r.from != nil {
+			v.Past, v.Equals = s.origins(r), "" // of machines of several classes, for all that is known
+		}
 		list = append(list, v)
 	}
 	return list

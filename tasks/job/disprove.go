@@ -10,6 +10,7 @@ func (s *State) disprove(id tasks.NodeID, now int64, a *Actions) {
 		return
 	}
 	s.workers[w].lied = true
+	s.unpoint(w)
 	s.ending = false
 	s.round++
 	for i := range s.stages {
@@ -60,7 +61,7 @@ func (s *State) doubted(ev *Doubted, a *Actions) {
 	}
 	s.each(ev.Stage, ev.From, ev.To, func(ref Ref, t *task, votes []uint32) {
 		if t.phase == done && len(votes) > 1 && votes[1] == 0 && votes[0] != 0 {
-			s.audit(ref, s.resting(votes[:1], t), false, a)
+			s.audit(ref, s.resting(ref, votes[:1], t), false, a)
 		}
 	})
 }
@@ -77,10 +78,11 @@ func (s *State) each(stage, from, to int, visit func(Ref, *task, []uint32)) {
 }
 
 // resting makes the votes that an audit begins with.
-func (s *State) resting(voters []uint32, t *task) (list []replica) {
+func (s *State) resting(ref Ref, voters []uint32, t *task) (list []replica) {
 	for i, v := range voters {
 		list = append(list, replica{
 			worker: v - 1, place: s.workers[v-1].place, attempt: uint16(restingAttempt + i), state: good, root: t.root, bytes: t.bytes, told: true,
+			from: s.pastOf(ref, v-1),
 		})
 	}
 	return list
@@ -94,7 +96,7 @@ func (s *State) doubt(ref Ref, liar uint32, a *Actions) {
 	var rest []uint32
 	for _, v := range votes {
 		switch {
-		case v == liar+1:
+		case v == liar+1, v != 0 && s.pastOf(ref, v-1).has(liar):
 			mine = true
 		case v != 0 && !s.workers[v-1].lied:
 			rest = append(rest, v)
@@ -107,7 +109,8 @@ func (s *State) doubt(ref Ref, liar uint32, a *Actions) {
 	default:
 		clear(votes)
 		copy(votes, rest)
-		s.audit(ref, s.resting(rest, t), false, a)
+		s.retain(ref, votes)
+		s.audit(ref, s.resting(ref, rest, t), false, a)
 	}
 }
 
@@ -117,9 +120,12 @@ func (s *State) silence(ref Ref, t *task, liar uint32, a *Actions) {
 	for i := range t.reps {
 		r := &t.reps[i]
 		switch {
-		case r.worker != liar || r.state > good:
+		case r.worker != liar && !r.from.has(liar) || r.state > good:
 		case r.state == good:
 			r.state = cancelled
+		case r.worker != liar:
+			a.Cancel = append(a.Cancel, Asked{Worker: s.workers[r.worker].id, Lease: r.lease, Reason: tasks.NoTasksLeft})
+			s.settle(ref, t, r, cancelled, a)
 		default:
 			a.Cancel = append(a.Cancel, Asked{Worker: s.workers[liar].id, Lease: r.lease, Reason: tasks.Banned})
 			s.settle(ref, t, r, cancelled, a)
@@ -145,6 +151,7 @@ func (s *State) silence(ref Ref, t *task, liar uint32, a *Actions) {
 			n++
 		}
 	}
+	s.retain(ref, votes)
 	t.seq = 0
 	s.requeue(ref, t)
 }
@@ -175,6 +182,7 @@ func (s *State) undo(ref Ref, a *Actions) {
 		keep.inputs, keep.id = nil, tasks.TaskID{}
 	}
 	*t = keep
+	s.unpast(ref)
 	if had {
 		s.spoil(ref, a)
 	}

@@ -64,6 +64,32 @@ type (
 		Items  []Grant
 		OneIn  int
 	}
+	// Left says that a worker that handed a lease back left a checkpoint, which is in the store now: how far it was, of how
+	// much, and what it had cost so far.
+	Left struct {
+		_         struct{} `cbor:",toarray"`
+		Task      Ref
+		Worker    tasks.NodeID
+		Lease     tasks.LeaseID
+		Root      dag.CID
+		Bytes     int64
+		Done      int64
+		Total     int64
+		CPUMillis int64
+	}
+	// Carried is Granted for one lease that goes on from a checkpoint (see State.Carry).
+	Carried struct {
+		_      struct{} `cbor:",toarray"`
+		Worker tasks.NodeID
+		Item   Grant
+		Root   dag.CID
+	}
+	// Mislaid says that a checkpoint is no longer in the store, or not to be gone on from.
+	Mislaid struct {
+		_    struct{} `cbor:",toarray"`
+		Task Ref
+		Root dag.CID
+	}
 	// Provisional ends tasks of an adaptive job, until it is over: durable before it takes effect. Round is the one the
 	// verdicts were reached in. The workers of Known leases were told before that their results count.
 	Provisional struct {
@@ -195,11 +221,12 @@ type (
 		ID     tasks.TaskID
 		Inputs []dag.CID
 	}
-	// Heartbeat says that a worker holds a lease and whether it is running already.
+	// Heartbeat says that a worker holds a lease, whether it is running already, and how much of how much it has done.
 	Heartbeat struct {
-		Worker  tasks.NodeID
-		Lease   tasks.LeaseID
-		Running bool
+		Worker      tasks.NodeID
+		Lease       tasks.LeaseID
+		Running     bool
+		Done, Total int64
 	}
 	// Committed brings one commit.
 	Committed struct {
@@ -274,6 +301,9 @@ func (*Provisional) tag() uint64  { return 15 }
 func (*Disproved) tag() uint64    { return 16 }
 func (*Cleared) tag() uint64      { return 17 }
 func (*Doubted) tag() uint64      { return 18 }
+func (*Left) tag() uint64         { return 19 }
+func (*Carried) tag() uint64      { return 20 }
+func (*Mislaid) tag() uint64      { return 21 }
 func (Composed) tag() uint64      { return notLogged }
 func (Heartbeat) tag() uint64     { return notLogged }
 func (Committed) tag() uint64     { return notLogged }
@@ -336,6 +366,12 @@ func blank(tag uint64) Event {
 		return new(Cleared)
 	case 18:
 		return new(Doubted)
+	case 19:
+		return new(Left)
+	case 20:
+		return new(Carried)
+	case 21:
+		return new(Mislaid)
 	}
 	return nil
 }

@@ -18,6 +18,7 @@ func FuzzDecode(f *testing.F) {
 		&Accepted{}, &Placed{Worker: node(1), Place: Place{Group: "g", Account: "a"}}, &Planned{Stages: pipeline(2), Parts: 3}, &Parts{Roots: []dag.CID{root("a")}}, &Granted{Items: []Grant{{}}},
 		&Returned{}, &Verdicts{Items: []Decision{{Replicas: []Settled{{}}}}}, &Reopened{}, &Gathered{}, &Merged{}, &Unmerged{}, &Done{}, &Ended{},
 		&Sole{Items: []Grant{{}}, OneIn: 4}, &Provisional{Items: []Decision{{Root: root("a"), Replicas: []Settled{{Outcome: tasks.Accepted}}}}}, &Disproved{}, &Cleared{}, &Doubted{To: 3},
+		&Left{Root: root("a"), Done: 1, Total: 2}, &Carried{Item: Grant{Lease: tasks.LeaseID{1}}, Root: root("a")}, &Mislaid{Root: root("a")},
 	} {
 		b, err := Encode(ev)
 		if err != nil {

@@ -53,6 +53,7 @@ type sim struct {
 	merge   []MergedWant
 	merges  map[string]int
 	end     Event
+	carried int
 }
 
 type logged struct {
@@ -192,16 +193,25 @@ func (m *sim) grant(w int) bool {
 	try := m.s.Attempt(ref)
 	l := tasks.NewLeaseID(m.s.job.ID, m.s.TaskID(ref), try, node(w), 1, m.now+60_000)
 	g := []Grant{{Task: ref, Attempt: try, Lease: l, Expiry: m.now + 60_000}}
-	if m.s.Alone(ref) && (w+ref.Index)%3 != 0 {
+	point, goesOn := m.s.Carry(node(w), m.place(w), ref)
+	poisoned := false
+	switch {
+	case m.s.Alone(ref) && (w+ref.Index)%3 != 0:
 		m.step(&Sole{Worker: node(w), Items: g, OneIn: 2 + ref.Index%3})
-	} else {
+	case goesOn && ref.Index%5 != 0:
+		m.step(&Carried{Worker: node(w), Item: g[0], Root: point.Root})
+		poisoned = m.liar >= 0 && slices.Contains(point.Past, node(m.liar))
+		m.carried++
+	default:
 		m.step(&Granted{Worker: node(w), Items: g})
 	}
 	if m.granted[node(w)] == nil {
 		m.granted[node(w)] = map[tasks.LeaseID]Ref{}
 	}
 	m.granted[node(w)][l] = ref
-	m.outs[l] = m.out(ref, w)
+	if m.outs[l] = m.out(ref, w); poisoned { // it cannot know, and ends with what the liar made of it
+		m.outs[l] = m.out(ref, m.liar)
+	}
 	return true
 }
 
@@ -320,6 +330,12 @@ func (m *sim) play() {
 				code = tasks.TaskFailed
 			}
 			m.step(&Returned{Worker: node(w), Lease: l, Reason: tasks.Reason{Code: code}})
+			if m.s.WantsLeft(m.granted[node(w)][l], node(w), l) && rapid.Bool().Draw(m.t, "leaves a checkpoint") {
+				m.step(&Left{
+					Task: m.granted[node(w)][l], Worker: node(w), Lease: l, Root: root(fmt.Sprint("checkpoint", l)), Bytes: 1,
+					Done: rapid.Int64Range(0, 9).Draw(m.t, "done"), Total: 10, CPUMillis: 5,
+				})
+			}
 			delete(m.granted[node(w)], l)
 		}
 	case 15:
@@ -421,7 +437,7 @@ func newSimOf(t *rapid.T, classes int, how tasks.Replication, sens tasks.Sensiti
 func equal(t *rapid.T, a, b *State) {
 	x, y := a.Summary(), b.Summary()
 	for _, s := range []*Summary{&x, &y} {
-		s.InFlight, s.Leases = 0, 0
+		s.InFlight, s.Leases, s.Partly, s.Moved, s.Carried, s.Spared = 0, 0, 0, nil, 0, 0
 		for i := range s.Stages {
 			s.Stages[i].Median, s.Stages[i].Open, s.Stages[i].Waiting = 0, 0, false
 		}

@@ -77,6 +77,9 @@ func (r *ring) median(censored int) int64 {
 
 // ran notes how long a worker ran a task of a stage.
 func (s *State) ran(ref Ref, r *replica, took int64) {
+	if r.from != nil {
+		return // it ran only the rest
+	}
 	st := &s.stages[ref.Stage]
 	took = max(took, 1)
 	if st.walls.len() >= certain {

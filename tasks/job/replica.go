@@ -155,7 +155,9 @@ func (s *State) commit(ev Committed, now int64, a *Actions) {
 		return
 	}
 	r.state, r.commit, r.spare = committed, ev.Commit.Hash, false
-	s.stages[ref.Stage].turns.add(r.at, now-r.at)
+	if r.from == nil { // else it did only the rest
+		s.stages[ref.Stage].turns.add(r.at, now-r.at)
+	}
 	if r.began > 0 {
 		s.ran(ref, r, now-r.began)
 	}
@@ -402,6 +404,9 @@ func (s *State) decide(ref Ref, t *task, v *verify.Decision, a *Actions) {
 			}
 		case r.state == good:
 			o = tasks.Outvoted
+			if r.from != nil { // whose fault it is nobody can tell
+				o = tasks.Cancelled
+			}
 			if len(losers) > 1 {
 				party = t.party(r.root, losers)
 			}
@@ -463,6 +468,7 @@ func (s *State) verdict(d *Decision, a *Actions) {
 			delete(s.leases, r.lease)
 		}
 	}
+	s.settlePasts(d, votes)
 	if t.phase == blocked {
 		st.open++
 	}
@@ -533,7 +539,7 @@ func (s *State) bar(w uint32, at *Place, ref Ref) tasks.Code {
 		case r.state.again():
 		case r.worker == w:
 			return tasks.TooFewNodes
-		case r.state <= good && s.close(at, r):
+		case r.state <= good && (s.close(at, r) || s.holds(r, w, at)):
 			return tasks.NoDiverseNode
 		}
 	}

@@ -32,6 +32,10 @@ type snapshot struct {
 	Granted  int64           `cbor:"granted"`
 	Verdicts int64           `cbor:"verdicts"`
 	Round    int             `cbor:"round,omitempty"`
+	Carried  int64           `cbor:"carried,omitempty"`
+	Spared   int64           `cbor:"spared,omitempty"`
+	Points   []snapPoint     `cbor:"points,omitempty"`
+	Pasts    []snapPast      `cbor:"pasts,omitempty"`
 }
 
 type snapStage struct {
@@ -64,14 +68,16 @@ type snapRep struct {
 	Due     int64         `cbor:"due"`
 	Sole    int           `cbor:"sole,omitempty"`
 	Told    bool          `cbor:"told,omitempty"`
+	From    *snapFrom     `cbor:"from,omitempty"`
 }
 
 type snapWorker struct {
-	ID    tasks.NodeID `cbor:"id"`
-	Used  bool         `cbor:"used"`
-	Place Place        `cbor:"place"`
-	Tally [7]int       `cbor:"tally"`
-	Trust *snapTrust   `cbor:"trust,omitempty"`
+	ID     tasks.NodeID `cbor:"id"`
+	Used   bool         `cbor:"used"`
+	Place  Place        `cbor:"place"`
+	Tally  [7]int       `cbor:"tally"`
+	Trust  *snapTrust   `cbor:"trust,omitempty"`
+	Spoilt bool         `cbor:"spoilt,omitempty"`
 }
 
 // snapTrust is what an adaptive job keeps of a worker: State.workers has the fields.
@@ -117,7 +123,9 @@ func (s *State) Encode() []byte {
 	out := snapshot{
 		Job: s.job, Secret: s.secret, Phase: s.phase, Reason: s.reason, Result: s.result, Parts: s.nparts, HasIn: s.hasIn,
 		Merges: s.merges, Granted: s.granted, Verdicts: s.verdicts, Round: s.round,
+		Carried: s.carried, Spared: s.spared,
 	}
+	out.Points, out.Pasts = s.encodePoints(), s.encodePasts()
 	if s.hasIn {
 		out.Inputs = packRoots(len(s.parts), func(i int) dag.CID { return s.parts[i] })
 	}
@@ -128,7 +136,7 @@ func (s *State) Encode() []byte {
 	for i := range s.workers {
 		w := &s.workers[i]
 		t := &w.tally
-		v := snapWorker{ID: w.id, Used: w.used, Place: s.places[w.place], Tally: [7]int{t.Accepted, t.Outvoted, t.Forged, t.Withheld, t.Lapsed, t.Returned, t.Cancelled}}
+		v := snapWorker{ID: w.id, Used: w.used, Spoilt: w.spoilt, Place: s.places[w.place], Tally: [7]int{t.Accepted, t.Outvoted, t.Forged, t.Withheld, t.Lapsed, t.Returned, t.Cancelled}}
 		if s.adaptive() {
 			v.Trust = &snapTrust{Lied: w.lied, Sole: w.sole, Audits: w.audits, Length: w.length, Block: w.block, Left: w.left, Next: w.at, Newest: w.newest, Unaudited: w.unaudited}
 		}
@@ -171,7 +179,7 @@ func (s *State) encodeTask(index int, t *task) snapTask {
 		if to <= good && !(r.told && r.root == t.root) {
 			to = granted
 		}
-		v.Reps = append(v.Reps, snapRep{r.lease, s.places[r.place], int(r.worker), int(r.attempt), int(to), r.code, r.at, r.until, int(r.sole), r.told})
+		v.Reps = append(v.Reps, snapRep{r.lease, s.places[r.place], int(r.worker), int(r.attempt), int(to), r.code, r.at, r.until, int(r.sole), r.told, s.encodeFrom(r.from)})
 	}
 	return v
 }
@@ -184,7 +192,7 @@ func Restore(b []byte) (*State, error) {
 	}
 	s := &State{
 		job: in.Job, secret: in.Secret, phase: in.Phase, reason: in.Reason, result: in.Result, nparts: in.Parts, hasIn: in.HasIn,
-		merges: in.Merges, granted: in.Granted, verdicts: in.Verdicts, round: in.Round,
+		merges: in.Merges, granted: in.Granted, verdicts: in.Verdicts, round: in.Round, carried: in.Carried, spared: in.Spared,
 	}
 	s.init()
 	bad := func(what string) error { return fmt.Errorf("%w: %s", ErrSnapshot, what) }
@@ -197,7 +205,7 @@ func Restore(b []byte) (*State, error) {
 			return nil, bad("a worker is there twice")
 		}
 		s.workers[i].tally = Tally{w.Tally[0], w.Tally[1], w.Tally[2], w.Tally[3], w.Tally[4], w.Tally[5], w.Tally[6]}
-		s.workers[i].used, s.workers[i].place = w.Used, s.internPlace(w.Place)
+		s.workers[i].used, s.workers[i].place, s.workers[i].spoilt = w.Used, s.internPlace(w.Place), w.Spoilt
 		if w.Used {
 			s.used++
 		}
@@ -263,6 +271,9 @@ func Restore(b []byte) (*State, error) {
 			if err := s.restoreOpen(i, in.Stages[i].Open); err != nil {
 				return nil, err
 			}
+		}
+		if err := s.restorePoints(in.Points, in.Pasts); err != nil {
+			return nil, err
 		}
 	}
 	return s, nil
@@ -385,6 +396,11 @@ func (s *State) restoreOpen(i int, list []snapTask) error {
 				lease: r.Lease, worker: uint32(r.Worker), place: s.internPlace(r.Place), attempt: uint16(r.Attempt), state: repState(r.State),
 				code: r.Code, at: r.At, due: r.Due, until: r.Due, sole: uint16(r.Sole), told: r.Told,
 			})
+			from, err := s.restoreFrom(r.From, uint32(r.Worker))
+			if err != nil {
+				return err
+			}
+			t.reps[len(t.reps)-1].from = from
 			if repState(r.State) <= good && repState(r.State) != granted {
 				last := &t.reps[len(t.reps)-1]
 				if !v.Audit || repState(r.State) != good {

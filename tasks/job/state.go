@@ -54,16 +54,20 @@ type State struct {
 	fresh      fifo                  // open tasks nobody has had yet
 	partial    queue                 // open tasks that want more replicas
 	timers     timers
-	checked    int64 // when stragglers were last looked for, Unix milliseconds
-	ending     bool  // Finish or End was asked for and has not come back
-	round      int   // how often accepted work was taken back
-	remerge    bool  // the merge tree holds what was
-	late       []Ref // audits that wait for their time
-	uncompared []Ref // tasks whose comparison failed: see Retry
-	mixed      int64 // grants so far, plus one, when State.fresh was last mixed
+	checked    int64             // when stragglers were last looked for, Unix milliseconds
+	ending     bool              // Finish or End was asked for and has not come back
+	round      int               // how often accepted work was taken back
+	remerge    bool              // the merge tree holds what was
+	late       []Ref             // audits that wait for their time
+	uncompared []Ref             // tasks whose comparison failed: see Retry
+	mixed      int64             // grants so far, plus one, when State.fresh was last mixed
+	points     map[Ref][]point   // checkpoints of open tasks, the newest last
+	pasts      map[Ref][]lineage // of accepted results that hold the work of more than their workers
 	// Counts that only grow, kept over a restart as far as the log knows them.
 	granted  int64
 	verdicts int64
+	carried  int64 // leases that went on from another node's checkpoint
+	spared   int64 // processor time that was in those, milliseconds
 	// Of this run alone: see pace.go.
 	hedged    int64 // stragglers that were given to somebody else as well
 	quick     int   // workers that are here and not slow, when last counted
@@ -148,8 +152,11 @@ type replica struct {
 	code    tasks.Code // of a failed one
 	spare   bool       // counts as missing: a straggler, or its session is gone
 	began   int64      // when it was first heard to run; 0: not yet
+	done    int64      // how far it is,
+	total   int64      // of what, by its own word; 0: unknown
 	told    bool       // its worker knows the outcome: an audit begins with it
 	sole    uint16     // may be accepted alone, and one in so many is audited; 0: it may not
+	from    *carried   // what it went on from; nil: from nothing that others did
 	at      int64      // granted, Unix milliseconds
 	due     int64      // when the clock of this state ends
 	until   int64      // when it ends unless the session is lost
@@ -176,6 +183,7 @@ type worker struct {
 	pace      int32   // of its running times, per mille of the median; 0: unknown
 	tally     Tally
 	lied      bool // proven: no vote of it counts
+	spoilt    bool // a result that lost holds work of it: others do not go on with what it leaves
 	sole      int  // results accepted alone
 	audits    int  // of them looked at again
 	length    int  // of the blocks that they are audited by
@@ -222,6 +230,7 @@ func (s *State) init() {
 	s.places = make([]Place, 1)
 	s.leases = map[tasks.LeaseID]Ref{}
 	s.merging = map[spot]bool{}
+	s.points, s.pasts = map[Ref][]point{}, map[Ref][]lineage{}
 }
 
 // Job returns what was asked for.
@@ -451,6 +460,9 @@ func (s *State) close(p *Place, r *replica) bool {
 
 // independent reports whether two replicas may count together.
 func (s *State) independent(a, b *replica) bool {
+	if a.from != nil || b.from != nil {
+		return s.disjoint(a, b)
+	}
 	return a.worker != b.worker && !s.close(&s.places[a.place], b) && !s.close(&s.places[s.workers[a.worker].place], b)
 }
 
@@ -462,7 +474,7 @@ type Voice struct {
 }
 
 // Voices adds to list the replicas of a task that bar somebody from having another: their own workers, and if they are
-// votes, whoever is near. A worker that moved is there twice.
+// votes, whoever is near, and whoever is near one whose work they hold. A worker that moved is there twice.
 func (s *State) Voices(ref Ref, list []Voice) []Voice {
 	t := s.at(ref)
 	for i := range t.reps {
@@ -474,6 +486,16 @@ func (s *State) Voices(ref Ref, list []Voice) []Voice {
 		list = append(list, Voice{w.id, s.places[r.place], r.state <= good})
 		if w.place != r.place {
 			list = append(list, Voice{w.id, s.places[w.place], r.state <= good})
+		}
+		if r.from == nil || r.state > good {
+			continue
+		}
+		for _, o := range r.from.past {
+			w := &s.workers[o.worker]
+			list = append(list, Voice{w.id, s.places[o.place], true})
+			if w.place != o.place {
+				list = append(list, Voice{w.id, s.places[w.place], true})
+			}
 		}
 	}
 	return list

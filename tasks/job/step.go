@@ -39,9 +39,7 @@ func (s *State) Step(ev Event, now int64, a *Actions) {
 			s.grant(ev.Worker, &ev.Items[i], now)
 		}
 	case Heartbeat:
-		if _, _, r := s.find(ev.Worker, ev.Lease); r != nil && ev.Running && r.state == granted && r.began == 0 {
-			r.began = now
-		}
+		s.beat(&ev, now)
 	case Committed:
 		s.commit(ev, now, a)
 	case Revealed:
@@ -61,6 +59,12 @@ func (s *State) Step(ev Event, now int64, a *Actions) {
 		for i := range ev.Items {
 			s.grantAs(ev.Worker, &ev.Items[i], uint16(min(max(ev.OneIn, 1), wireTries)), now)
 		}
+	case *Left:
+		s.left(ev)
+	case *Carried:
+		s.carry(ev, now)
+	case *Mislaid:
+		s.mislaid(ev)
 	case *Provisional:
 		s.provisional(ev, now, a)
 	case *Disproved:
@@ -132,6 +136,8 @@ func (s *State) fail(r tasks.Reason, a *Actions) {
 func (s *State) forget() {
 	s.leases = map[tasks.LeaseID]Ref{}
 	s.fresh, s.partial, s.timers, s.parts, s.tree, s.late, s.uncompared = fifo{}, queue{}, nil, nil, nil, nil, nil
+	clear(s.points)
+	clear(s.pasts)
 	for i := range s.stages {
 		st := &s.stages[i]
 		st.tasks, st.voters, st.outputs, st.open, st.trials = nil, nil, nil, 0, 0
@@ -452,6 +458,7 @@ func (s *State) reopen(r Ref, a *Actions) {
 	}
 	lastStage := r.Stage == len(s.stages)-1
 	*t = task{phase: blocked, tries: t.tries}
+	s.unpast(r)
 	clear(st.voters[r.Index*s.k() : (r.Index+1)*s.k()])
 	st.done--
 	if lastStage {
@@ -476,6 +483,7 @@ func (s *State) block(r Ref) {
 			all := st.Mode != tasks.Map || s.stages[r.Stage].Mode == tasks.Gather
 			if t := &st.tasks[j]; t.phase == open && len(t.reps) == 0 && (all || j == r.Index) {
 				*t = task{phase: blocked, tries: t.tries}
+				s.unpast(Ref{Stage: i, Index: j})
 				st.open--
 			}
 		}

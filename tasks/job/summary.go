@@ -15,12 +15,16 @@ type Summary struct {
 	Created  int64        // Unix milliseconds
 	Result   dag.CID
 	Stages   []StageSummary
-	Tasks    int   // of all stages
-	Done     int   // tasks with a verdict
-	Merges   int   // of the merge tree
-	Merged   int   // merges that are done
-	Leases   int64 // given so far
-	InFlight int   // replicas at work, committed or being delivered
+	Tasks    int     // of all stages
+	Done     int     // tasks with a verdict
+	Merges   int     // of the merge tree
+	Merged   int     // merges that are done
+	Leases   int64   // given so far
+	InFlight int     // replicas at work, committed or being delivered
+	Partly   float64 // how much is done of tasks without a verdict, in tasks, as far as it is known
+	Carried  int64   // leases that went on from where another node was ended
+	Spared   int64   // processor time that was not spent again for that, milliseconds, by the word of who had spent it
+	Moved    []Moved // those at work now, at most a few
 	Workers  []WorkerSummary
 }
 
@@ -48,6 +52,10 @@ func (s *State) Summary() Summary {
 	out := Summary{
 		ID: s.job.ID, Name: s.job.Spec.Name, Phase: s.phase, Reason: s.reason, Created: s.job.Created, Result: s.result,
 		Tasks: s.allTasks(), Done: s.DoneTasks(), Merges: s.mergesTotal(), Merged: s.merges, Leases: s.granted, InFlight: len(s.leases),
+		Carried: s.carried, Spared: s.spared,
+	}
+	if s.phase == Running {
+		out.Partly, out.Moved = s.partly(), s.Moved()
 	}
 	for i := range s.stages {
 		st := &s.stages[i]

@@ -4,7 +4,8 @@
 // A replica is one execution of the task by one worker. It commits to its result before anybody may see another's:
 // Decide asks for reveals only when no replica is live any more (each has committed, or is out) and enough have
 // committed to agree at all. A revealed replica counts once its digest has been checked on the bytes of the output;
-// agreement needs K checked replicas that are distinct in worker, account and group.
+// agreement needs K checked replicas that are distinct in worker, account and group. A replica that went on from another
+// node's checkpoint holds that node's work, and counts as the work of both.
 package verify
 
 import (
@@ -49,7 +50,15 @@ type Replica struct {
 	Group   string // network origin; empty: none is known, and none is demanded
 	Equals  string // equivalence class of its floats; within one, numeric results must be the same bytes; "": unknown
 	State   State
-	Root    dag.CID // from Revealed on
+	Root    dag.CID  // from Revealed on
+	Past    []Origin // whose work it holds beside its worker's: it went on from their checkpoints
+}
+
+// Origin is one node whose work a replica holds.
+type Origin struct {
+	Worker  tasks.NodeID
+	Account string // as in Replica
+	Group   string
 }
 
 // Policy is what a verdict needs.
@@ -115,8 +124,28 @@ func Opens(c tasks.Commit, worker tasks.NodeID, r tasks.Reveal) bool {
 	return c.Lease == r.Lease && c.Hash == tasks.CommitHash(r.Lease, worker, r.Root, r.Digest)
 }
 
-// Distinct reports whether two replicas count as independent.
+// Distinct reports whether two replicas count as independent: no node whose work the one holds may be, or be near, a node
+// whose work the other holds.
 func Distinct(a, b *Replica) bool {
+	for i := range 1 + len(a.Past) {
+		for j := range 1 + len(b.Past) {
+			if !apart(a.origin(i), b.origin(j)) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// origin is the i-th node whose work a replica holds: its worker, then its past.
+func (r *Replica) origin(i int) Origin {
+	if i == 0 {
+		return Origin{r.Worker, r.Account, r.Group}
+	}
+	return r.Past[i-1]
+}
+
+func apart(a, b Origin) bool {
 	return a.Worker != b.Worker && (a.Account == "" || a.Account != b.Account) && (a.Group == "" || a.Group != b.Group)
 }
 

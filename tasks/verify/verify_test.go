@@ -36,6 +36,12 @@ func same(r Replica, like Replica, what string) Replica {
 	return r
 }
 
+// with makes a replica hold the work of another's worker too.
+func with(r, of Replica) Replica {
+	r.Past = append(r.Past, Origin{of.Worker, of.Account, of.Group})
+	return r
+}
+
 func TestDecide(t *testing.T) {
 	two, one, lead := Policy{K: 2, N: 3}, Policy{K: 1, N: 2}, Policy{K: 1, N: 5, Lead: 2}
 	var many []Replica
@@ -70,6 +76,10 @@ func TestDecide(t *testing.T) {
 			Decision{Action: Accept, Root: root(7), Winners: []int{0, 1, 4}, Losers: []int{2, 3}},
 		},
 		{"agreed", two, []Replica{rep(1, Checked, 7), rep(2, Checked, 7)}, Decision{Action: Accept, Root: root(7), Winners: []int{0, 1}}},
+		{"one went on from a third's work", two, []Replica{with(rep(1, Checked, 7), rep(3, 0, 0)), rep(2, Checked, 7)}, Decision{Action: Accept, Root: root(7), Winners: []int{0, 1}}},
+		{"one holds the other's work", two, []Replica{with(rep(1, Checked, 7), rep(2, 0, 0)), rep(2, Checked, 7)}, Decision{Action: More, Count: 1}},
+		{"one holds the work of the other's account", two, []Replica{with(rep(1, Checked, 7), same(rep(3, 0, 0), rep(2, 0, 0), "account")), rep(2, Checked, 7)}, Decision{Action: More, Count: 1}},
+		{"both hold the work of one group", two, []Replica{with(rep(1, Checked, 7), rep(3, 0, 0)), with(rep(2, Checked, 7), same(rep(4, 0, 0), rep(3, 0, 0), "group"))}, Decision{Action: More, Count: 1}},
 		{"disagreed", two, []Replica{rep(1, Checked, 7), rep(2, Checked, 8)}, Decision{Action: More, Count: 1}},
 		{"a third at work", two, []Replica{rep(1, Checked, 7), rep(2, Checked, 8), rep(3, Live, 0)}, Decision{Action: Wait}},
 		{"a third committed", two, []Replica{rep(1, Checked, 7), rep(2, Checked, 8), rep(3, Committed, 0)}, Decision{Action: Reveal, Replicas: []int{2}}},
