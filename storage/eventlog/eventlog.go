@@ -2,9 +2,9 @@
 // must not forget. A record is durable when its done callback says so; a power cut loses at most records nobody was
 // told about, and damage to what had been synced is found and named, never read as data.
 //
-// Open starts one goroutine, which does all writing; Close ends it. There is no timer: records that arrive while the
-// disk is busy share the next write and the next sync, so that one caller waits for one sync and a thousand callers
-// wait for two.
+// Open starts one goroutine, which does all writing; Close ends it. Records that arrive while the disk is busy share the
+// next write and the next sync, so that one caller waits for one sync and a thousand callers wait for two. Only a log
+// that a thousand callers a second ask for durability waits a moment more for them to gather; see pace.
 package eventlog
 
 import (
@@ -76,9 +76,10 @@ type Log struct {
 	drained  bool  // the writing goroutine calls nobody any more
 	stopped  chan struct{}
 
-	// Of the writing goroutine alone: the last segment.
-	out File
-	cur segment
+	// Of the writing goroutine alone: the last segment, and when it writes next.
+	out  File
+	cur  segment
+	pace pace
 }
 
 // segment is one file. The last one grows; size is set for it alone.

@@ -22,8 +22,15 @@ func (l *Log) write() {
 			l.drained = true
 			break
 		}
+		wait := l.pace.wait(time.Now())
+		if wait > 0 && !l.closing {
+			l.mu.Unlock()
+			time.Sleep(wait)
+			l.mu.Lock()
+		}
 		b := l.pending
 		l.pending, l.spare = l.spare, batch{}
+		l.pace.commit(time.Now(), len(b.calls), wait > 0)
 		l.mu.Unlock()
 
 		err := l.commit(&b)
