@@ -223,10 +223,10 @@ func (n *Node) openDepot(l *live) (*artifact.Depot, error) {
 		},
 		Room: func() *tasks.Reason {
 			c := n.settings.Get()
-			if used := n.meters.space().UsedPercent(); used >= n.space.diskStop(c) {
+			if used := n.meters.space().UsedPercent(); used >= n.space.diskStop(&c) {
 				return &tasks.Reason{Code: tasks.DiskFull}
 			}
-			_, refuse := n.diskAllows(c)
+			_, refuse := n.diskAllows(&c)
 			return refuse
 		},
 	})

@@ -111,10 +111,10 @@ func (n *Node) machine() config.Machine {
 // limits are the owner's caps as they stand.
 func (n *Node) limits() owner.Limits {
 	c := n.settings.Get()
-	slots, refuse := n.diskAllows(c)
+	slots, refuse := n.diskAllows(&c)
 	l := n.orders.Load().limits
 	l.Refuse, l.Slots = refuse, max(min(l.Slots, slots), 1)
-	l.DiskStop, l.Quota = n.space.diskStop(c), n.space.quota(c)
+	l.DiskStop, l.Quota = n.space.diskStop(&c), n.space.quota(&c)
 	l.Rules.DiskStop = float64(l.DiskStop) / 100
 	return l
 }

@@ -88,7 +88,7 @@ func (s *space) set(d time.Duration) error {
 }
 
 // diskStop is the fill of the disk, in percent, at which no new work is taken.
-func (s *space) diskStop(c config.Config) int {
+func (s *space) diskStop(c *config.Config) int {
 	if !s.off().IsZero() {
 		return 101
 	}
@@ -96,7 +96,7 @@ func (s *space) diskStop(c config.Config) int {
 }
 
 // quota is how many bytes the data folder may have before no new work is taken; 0: any.
-func (s *space) quota(c config.Config) int64 {
+func (s *space) quota(c *config.Config) int64 {
 	if !s.off().IsZero() {
 		return 0
 	}
@@ -104,22 +104,20 @@ func (s *space) quota(c config.Config) int64 {
 }
 
 // uses is what each kind has and may have.
-func (n *Node) uses(c config.Config) []quota.Use {
+func (n *Node) uses(c *config.Config) [5]quota.Use {
 	have := n.meters.byKind()
-	most := map[quota.Kind]int64{
-		quota.Blocks: int64(c.Storage.Blocks), quota.Logs: int64(c.Storage.Logs), quota.Models: int64(c.Storage.Models), quota.Scratch: int64(c.Work.Scratch),
+	of := func(k quota.Kind, most int64) quota.Use { return quota.Use{Kind: k, Bytes: have[k], Most: most} }
+	return [...]quota.Use{ // but for results, which lie among the blocks
+		of(quota.Blocks, int64(c.Storage.Blocks)),
+		of(quota.Logs, int64(c.Storage.Logs)),
+		of(quota.Scratch, int64(c.Work.Scratch)),
+		of(quota.Models, int64(c.Storage.Models)),
+		of(quota.Other, 0),
 	}
-	var out []quota.Use
-	for _, k := range quota.Kinds() {
-		if k != quota.Results { // which lie among the blocks
-			out = append(out, quota.Use{Kind: k, Bytes: have[k], Most: most[k]})
-		}
-	}
-	return out
 }
 
 // diskAllows is how many tasks the drive bears at once, and why it or the space may bear no new one.
-func (n *Node) diskAllows(c config.Config) (slots int, refuse *tasks.Reason) {
+func (n *Node) diskAllows(c *config.Config) (slots int, refuse *tasks.Reason) {
 	because := func(code tasks.Code, format string, args ...any) *tasks.Reason {
 		r := tasks.Because(code, format, args...)
 		return &r
@@ -139,7 +137,7 @@ func (n *Node) diskAllows(c config.Config) (slots int, refuse *tasks.Reason) {
 }
 
 // watchSpace shows lasting problems of the space.
-func (n *Node) watchSpace(c config.Config) {
+func (n *Node) watchSpace(c *config.Config) {
 	off := n.space.off()
 	n.health.When(!off.IsZero(), guardOff, off.Local().Format("2006-01-02 15:04"))
 	var over []any
@@ -267,7 +265,8 @@ func (n *Node) Override(_ context.Context, d time.Duration) error {
 		return err
 	}
 	n.log.Warn("The owner switched the disk guard", slog.Duration("off_for", d))
-	n.watchSpace(n.settings.Get())
+	c := n.settings.Get()
+	n.watchSpace(&c)
 	if l := n.live.Load(); l != nil {
 		l.works.allow(n.limits().Slots)
 	}

@@ -129,7 +129,8 @@ func TestGuardAndQuotas(t *testing.T) {
 	must(t, os.MkdirAll(filepath.Join(home, "models"), 0o700))
 	must(t, os.WriteFile(filepath.Join(home, "models", "m"), make([]byte, 2<<20), 0o600))
 	r.meters.walk()
-	r.watchSpace(r.settings.Get())
+	c := r.settings.Get()
+	r.watchSpace(&c)
 	if reason := r.owner.Blocked(); reason == nil || reason.Code != tasks.DiskFull || !strings.Contains(reason.Detail, "models") {
 		t.Errorf("%+v", reason)
 	}

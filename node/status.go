@@ -131,10 +131,10 @@ func (n *Node) watch(ctx context.Context) error {
 	for {
 		cfg := n.settings.Get()
 		used := n.meters.space().UsedPercent()
-		n.health.When(used >= n.space.diskStop(cfg), diskFull, used)
+		n.health.When(used >= n.space.diskStop(&cfg), diskFull, used)
 		n.health.When(used >= cfg.Storage.DiskAlert && used < cfg.Storage.DiskStop, diskFilling, used, cfg.Storage.DiskStop)
 		n.watchDrives()
-		n.watchSpace(cfg)
+		n.watchSpace(&cfg)
 		b := l.network.bootstrap.State()
 		n.health.When(b.Peers == 0 && b.Tries > 1, noBootstrap, cmp.Or(b.Text, "No other node is connected."))
 		if jump := clock.jump(); jump.Abs() > 5*time.Minute {

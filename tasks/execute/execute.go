@@ -357,12 +357,7 @@ func (p *pool) put(s *slot) {
 // clean empties the folders for the next task. It looks before it deletes: most tasks leave nothing.
 func (s *slot) clean() error {
 	if !s.dirty {
-		f, err := os.Open(s.tmp())
-		if err != nil {
-			return err
-		}
-		names, _ := f.Readdirnames(1)
-		if err := f.Close(); err != nil || len(names) == 0 {
+		if bare, err := sandbox.Bare(s.tmp()); err != nil || bare {
 			return err
 		}
 	}

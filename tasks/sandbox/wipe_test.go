@@ -58,3 +58,39 @@ func TestWipe(t *testing.T) {
 		t.Errorf("empty what is not there: %v", err)
 	}
 }
+
+func TestBare(t *testing.T) {
+	dir := t.TempDir()
+	bare := func() bool {
+		t.Helper()
+		b, err := sandbox.Bare(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	if !bare() {
+		t.Error("a new folder is not bare")
+	}
+	for _, name := range []string{"f", ".f", "..f", strings.Repeat("n", 255)} {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, nil, 0); err != nil {
+			t.Fatal(err)
+		}
+		if bare() {
+			t.Errorf("bare with %q in it", name)
+		}
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Mkdir(filepath.Join(dir, "sub"), 0); err != nil {
+		t.Fatal(err)
+	}
+	if bare() {
+		t.Error("bare with a folder in it")
+	}
+	if _, err := sandbox.Bare(filepath.Join(dir, "none")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("what is not there: %v", err)
+	}
+}
