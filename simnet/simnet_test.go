@@ -2,9 +2,13 @@ package simnet
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
+	"math"
 	"os"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -49,15 +53,17 @@ func TestScenarios(t *testing.T) {
 					sc.Jobs[i].Repeat = min(sc.Jobs[i].Repeat, 8)
 				}
 			}
-			w, err := New(sc)
-			if err != nil {
-				t.Fatal(err)
+			if sc.Seeds = min(sc.Seeds, 3); testing.Short() {
+				sc.Seeds = 1
 			}
-			r, err := w.Run(t.Context())
+			r, err := Run(t.Context(), sc, sc.Seeds)
 			if err != nil {
 				t.Fatal(err)
 			}
 			for _, b := range r.Bands {
+				if testing.Short() && b.Mean { // of one run
+					continue
+				}
 				if !b.Holds && b.Measure != "wall" {
 					t.Errorf("line %d: %s %s, got %g; %v", b.Line, b.Measure, b.Want, b.Got, r.Notes)
 				}
@@ -122,5 +128,88 @@ func TestRungs(t *testing.T) {
 		if _, err := New(sc); !errors.Is(err, scenario.ErrScenario) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s on rung mock: %v", name, err)
 		}
+	}
+}
+
+// Several seeds give what each gives alone, and how it scatters. A band on the mean is judged by the mean of as many runs as
+// the scenario asks for; any other one by the worst run.
+func TestSeeds(t *testing.T) {
+	const text = `title liars
+nodes 40
+seed 5
+seeds 4
+hosts honest 80%
+hosts random 20%
+job tasks=300 seconds=5 k=2 n=12 want=40
+expect mean makespan > 1s
+expect makespan < 1s
+expect wrong = 0
+expect mean found >= 1
+`
+	sc, err := scenario.Parse("liars", text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := Run(t.Context(), sc, sc.Seeds)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var spans []float64
+	sum := 0.0
+	for i := range uint64(4) {
+		one := *sc
+		one.Seed = 5 + i
+		alone, err := Run(t.Context(), &one, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if x := r.Runs[i]; x.Seed != one.Seed || x.Digest != alone.Digest || len(alone.Runs) != 0 {
+			t.Errorf("run %d: seed %d, digest %s; alone %s", i, x.Seed, x.Digest, alone.Digest)
+		}
+		if b := alone.Bands[0]; !b.Open || b.Holds || alone.Passed {
+			t.Errorf("the mean of one run of four is judged: %+v", b)
+		}
+		spans = append(spans, alone.Values["makespan"])
+		sum += spans[i]
+	}
+	mean, squares := sum/4, 0.0
+	for _, v := range spans {
+		squares += (v - mean) * (v - mean)
+	}
+	s := r.Spread["makespan"]
+	if near := func(a, b float64) bool { return math.Abs(a-b) < 1e-9 }; s.Runs != 4 || !near(s.Mean, mean) || !near(s.Error, math.Sqrt(squares/3)/2) ||
+		s.Least != slices.Min(spans) || s.Most != slices.Max(spans) || s.Least == s.Most || !near(r.Values["makespan"], mean) {
+		t.Errorf("spread %+v of %v", s, spans)
+	}
+	worst := 5 + uint64(slices.Index(spans, slices.Max(spans)))
+	if b := r.Bands; !b[0].Holds || b[0].Open || b[1].Holds || b[1].Seed != worst || !b[2].Holds || b[3].Known || r.Passed {
+		t.Errorf("bands %+v; the longest run is that of seed %d", b, worst)
+	}
+	var text2, page bytes.Buffer
+	if err := errors.Join(r.Text(&text2), report.HTML(&page, r)); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"seeds 5 to 8", "± error", "holds   line 8: mean makespan > 1s, got", "MISSED  line 9: makespan < 1s, got", "with seed " + strconv.FormatUint(worst, 10)} {
+		if !strings.Contains(text2.String(), want) {
+			t.Errorf("the table lacks %q\n%s", want, &text2)
+		}
+	}
+	for _, want := range []string{"seeds 5 to 8", "± error", "mean makespan"} {
+		if !strings.Contains(page.String(), want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+}
+
+// Whoever stops a run of many seeds waits for none of them.
+func TestSeedsStop(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	sc, err := Load("sleepers-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Run(ctx, sc, 1000); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
 	}
 }

@@ -23,7 +23,8 @@ type simnetRunCmd struct {
 	Scenario []string `arg:"" help:"Names of scenarios, or files."`
 	Nodes    int      `help:"Nodes in place of the scenario's; jobs shrink or grow with them."`
 	Rung     string   `help:"How much of a node is real: core, mock or quic; in place of the scenario's."`
-	Seed     uint64   `help:"Source of all chance, in place of the scenario's."`
+	Seed     uint64   `help:"Source of all chance, in place of the scenario's; one run, unless --seeds says otherwise."`
+	Seeds    int      `help:"Runs, each with the next seed: the report gives mean, standard error, least and most, and bands on a mean are judged." placeholder:"N"`
 	HTML     string   `help:"Also write a page with plots." placeholder:"FILE" type:"path"`
 }
 
@@ -41,14 +42,17 @@ func (c simnetRunCmd) Run(a *app) error {
 		if c.Nodes > 0 {
 			simnet.Resize(sc, min(c.Nodes, scenario.MaxNodes))
 		}
+		runs := sc.Seeds
 		if c.Seed != 0 {
-			sc.Seed = c.Seed
+			sc.Seed, runs = c.Seed, 1
 		}
-		w, err := simnet.New(sc)
-		if err != nil {
+		if c.Seeds > 0 {
+			runs = min(c.Seeds, scenario.MaxSeeds)
+		}
+		if _, err := simnet.New(sc); err != nil {
 			return usageError{err}
 		}
-		r, err := w.Run(a.ctx)
+		r, err := simnet.Run(a.ctx, sc, runs)
 		if err != nil {
 			return err
 		}

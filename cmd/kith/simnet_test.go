@@ -22,6 +22,7 @@ func TestSimnet(t *testing.T) {
 	}
 	good := file("good.sim", "title good\nnodes 20\njob tasks=40 seconds=1 want=20\nexpect done = 100\n")
 	missed := file("missed.sim", "title missed\nnodes 20\njob tasks=40 seconds=1 want=20\nexpect makespan < 1s\n")
+	means := file("means.sim", "title means\nnodes 20\nseeds 3\njob tasks=40 seconds=1 want=20\nexpect done = 100\nexpect mean makespan < 1s\n")
 	typo := file("typo.sim", "title typo\njob tasks=40\nexpcet done = 100\n")
 	page := filepath.Join(dir, "page.html")
 	for _, c := range []struct {
@@ -36,6 +37,9 @@ func TestSimnet(t *testing.T) {
 		{"mistake", []string{"run", typo}, exitUsage, "", "typo.sim:3: there is no directive"},
 		{"unknown", []string{"run", "nope"}, exitNotFound, "", "mixed-fleet"},
 		{"rung", []string{"run", good, "--rung", "air"}, exitUsage, "", "core, mock or quic"},
+		{"seeds", []string{"run", good, "--seeds", "3"}, exitOK, "seeds 1 to 3", ""},
+		{"a mean", []string{"run", means, "--seed", "2", "--seeds", "3"}, exitFailed, "MISSED  line 6: mean makespan < 1s", ""},
+		{"a mean of one", []string{"run", means, "--seed", "2"}, exitOK, "open    line 6: mean makespan < 1s", ""},
 		{"list", []string{"list"}, exitOK, "mixed-fleet", ""},
 		{"show", []string{"show", "colluders"}, exitOK, "hosts  colluder 30%", ""},
 	} {

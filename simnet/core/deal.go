@@ -123,7 +123,7 @@ func (s *submitter) give(j *running, x *session, ref job.Ref, stranger bool) {
 	s.live++
 	x.given++
 	j.leases[id] = li
-	l.sole = s.granted(j, x, job.Grant{Task: ref, Attempt: attempt, Lease: id, Expiry: expiry})
+	l.oneIn = s.granted(j, x, job.Grant{Task: ref, Attempt: attempt, Lease: id, Expiry: expiry})
 	w.m.leases++
 	w.m.sent("session", 1, 900)
 	if !j.first {

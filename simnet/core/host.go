@@ -77,7 +77,7 @@ type lease struct {
 	serial   uint32
 	state    leaseState
 	lie      bool
-	sole     bool
+	oneIn    uint16  // of results like it, one is audited; 0: not alone
 	copy     bool    // of a straggler's
 	told     bool    // the submitter has its commit
 	stranger bool    // its host was bound by a quota
@@ -356,15 +356,16 @@ func (w *World) compute(l *lease, h *host) {
 	truth := l.job.truth(l.ref)
 	l.root = truth
 	awake := c.Actor.Lies() && int(h.accepted) >= c.After
-	if awake && l.sole {
+	if awake && l.oneIn > 0 {
 		h.alone++
 	}
-	lies := awake && (c.Lie >= 1 || w.rng.Float64() < c.Lie)
+	lies := awake && (c.Lie >= 1 || w.falsifies(l, c))
 	if lies {
 		l.lie = true
 		h.lies++
-		if l.sole {
+		if l.oneIn > 0 {
 			h.soleLies++
+			w.m.unaudited += 1 - 1/float64(l.oneIn)
 		}
 		if h.firstLie == 0 {
 			h.firstLie = w.now
@@ -384,6 +385,15 @@ func (w *World) compute(l *lease, h *host) {
 	if c.Actor == scenario.Copier && lies {
 		l.digest[0] ^= 1 // another worker's digest, under another salt
 	}
+}
+
+// falsifies draws whether a liar that is awake lies at a task. Those who collude have agreed on which tasks, so that one of
+// them that audits another confirms the lie.
+func (w *World) falsifies(l *lease, c *class) bool {
+	if c.Actor == scenario.Colluder || c.Actor == scenario.Sybil {
+		return float64(mix(w.sc.Seed^l.job.number^uint64(l.ref.Stage)<<40^uint64(l.ref.Index))>>11)/(1<<53) < c.Lie
+	}
+	return w.rng.Float64() < c.Lie
 }
 
 // digestOf stands for the salted digest of an output: only who has the output and the lease can name it.

@@ -24,6 +24,7 @@ type meter struct {
 	hedges     int64 // copies of stragglers that began to run
 	leases     int64
 	wrongEver  int64
+	unaudited  float64 // lies told alone, each times the chance that no audit is drawn for it
 	dials      float64
 	unknown    int64 // hosts that gossip did not reach at the beginning of a search, over all searches
 	found      int64 // of them, those that the search found
@@ -245,6 +246,9 @@ func (w *World) people(v map[string]float64) {
 	}
 	if bound > 0 {
 		v["wrong.bound"] = 100 * float64(w.m.wrong) / bound
+	}
+	if w.m.unaudited > 0 {
+		v["wrong.told"] = 100 * float64(w.m.wrong) / w.m.unaudited
 	}
 	v["suspected"] = float64(suspected)
 	v["fairness"] = report.Jain(fair)

@@ -26,14 +26,14 @@ func (w *World) policy(j *running) tasks.Policy {
 	return p
 }
 
-// granted steps a grant and reports whether its result may stand alone.
-func (s *submitter) granted(j *running, x *session, g job.Grant) bool {
+// granted steps a grant and returns, if its result may stand alone, how many such results share one audit; else 0.
+func (s *submitter) granted(j *running, x *session, g job.Grant) uint16 {
 	if oneIn, ok := deal.Alone(j.state, s.book, g.Task, x.id, what_, s.w.millis()); ok {
 		s.step(j, &job.Sole{Worker: x.id, Items: []job.Grant{g}, OneIn: oneIn})
-		return true
+		return uint16(oneIn)
 	}
 	s.step(j, &job.Granted{Worker: x.id, Items: []job.Grant{g}})
-	return false
+	return 0
 }
 
 // rule folds verdicts that are on stable storage.

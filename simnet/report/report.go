@@ -20,7 +20,7 @@ type Report struct {
 	Title    string             `json:"title"`
 	Rung     string             `json:"rung"`
 	Nodes    int                `json:"nodes"`
-	Seed     uint64             `json:"seed"`
+	Seed     uint64             `json:"seed"` // of the first run
 	Passed   bool               `json:"passed"`
 	Bands    []Band             `json:"bands"`
 	Values   map[string]float64 `json:"values"` // by the names of scenario.Measures
@@ -29,14 +29,21 @@ type Report struct {
 	Curves   []Curve            `json:"curves"`
 	Notes    []string           `json:"notes"`            // violations, and what this rung does not model
 	Digest   string             `json:"digest,omitempty"` // of every verdict in order: core runs of one seed agree in it
+
+	Runs   []Run             `json:"runs,omitempty"`   // of several seeds: see Gather
+	Spread map[string]Spread `json:"spread,omitempty"` // of the values over them
+	asks   int               // seeds of the scenario
 }
 
 // Band is one expectation and what came of it.
 type Band struct {
 	Measure string  `json:"measure"`
 	Want    string  `json:"want"`
+	Mean    bool    `json:"mean,omitempty"` // of all seeds
 	Got     float64 `json:"got"`
-	Known   bool    `json:"known"` // the rung measures it
+	Seed    uint64  `json:"seed,omitempty"` // of the run that Got is of, if there were several and it is no mean
+	Known   bool    `json:"known"`          // the rung measures it
+	Open    bool    `json:"open,omitempty"` // not judged: a mean of fewer seeds than the scenario asks for
 	Holds   bool    `json:"holds"`
 	Line    int     `json:"line"`
 }
@@ -75,13 +82,11 @@ type Curve struct {
 // Judge compares the values with what the scenario expects.
 func (r *Report) Judge(s *scenario.Scenario) {
 	r.Scenario, r.Title, r.Rung, r.Nodes, r.Seed = s.Name, s.Title, string(s.Rung), s.Nodes, s.Seed
-	r.Passed = true
+	r.asks, r.Passed = s.Seeds, true
 	r.Bands = make([]Band, 0, len(s.Expect))
 	for i := range s.Expect {
-		b := &s.Expect[i]
-		v, known := r.Values[b.Measure]
-		out := Band{Measure: b.Measure, Want: b.Op + " " + b.Text, Got: round(v), Known: known, Holds: known && b.Holds(v), Line: b.Line}
-		r.Passed = r.Passed && out.Holds
+		out := r.band(s, &s.Expect[i])
+		r.Passed = r.Passed && (out.Holds || out.Open)
 		r.Bands = append(r.Bands, out)
 	}
 }
@@ -98,7 +103,11 @@ func round(v float64) float64 {
 func (r *Report) Ordered() (out []Value) {
 	for _, m := range scenario.Measures {
 		if v, ok := r.Values[m.Name]; ok {
-			out = append(out, Value{m.Name, round(v), m.Unit, m.What})
+			x := Value{Name: m.Name, Value: round(v), Unit: m.Unit, What: m.What}
+			if s, many := r.Spread[m.Name]; many {
+				x.Spread = &Spread{Runs: s.Runs, Mean: x.Value, Error: round(s.Error), Least: round(s.Least), Most: round(s.Most)}
+			}
+			out = append(out, x)
 		}
 	}
 	return out
@@ -106,18 +115,53 @@ func (r *Report) Ordered() (out []Value) {
 
 // Value is one number with its meaning.
 type Value struct {
-	Name  string
-	Value float64
-	Unit  string
-	What  string
+	Name   string
+	Value  float64
+	Unit   string
+	What   string
+	Spread *Spread // rounded; nil for a single run
+}
+
+// Said is what the band wants, in words.
+func (b *Band) Said() string {
+	if b.Mean {
+		return "mean " + b.Measure + " " + b.Want
+	}
+	return b.Measure + " " + b.Want
+}
+
+// Verdict is what came of the band, in a word.
+func (b *Band) Verdict() string {
+	switch {
+	case b.Open:
+		return "open"
+	case b.Holds:
+		return "holds"
+	}
+	return "MISSED"
+}
+
+// Seeds says which seeds the report is of.
+func (r *Report) Seeds() string {
+	if n := len(r.Runs); n > 1 {
+		return fmt.Sprintf("seeds %d to %d", r.Runs[0].Seed, r.Runs[n-1].Seed)
+	}
+	return fmt.Sprintf("seed %d", r.Seed)
 }
 
 // Text writes the report for people.
 func (r *Report) Text(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %s\n%d nodes, rung %s, seed %d\n\n", r.Scenario, r.Title, r.Nodes, r.Rung, r.Seed)
+	fmt.Fprintf(&b, "%s: %s\n%d nodes, rung %s, %s\n\n", r.Scenario, r.Title, r.Nodes, r.Rung, r.Seeds())
 	t := tabwriter.NewWriter(&b, 0, 4, 2, ' ', 0)
+	if len(r.Runs) > 1 {
+		fmt.Fprintf(t, "measure\tmean\t± error\tleast\tmost\n")
+	}
 	for _, v := range r.Ordered() {
+		if s := v.Spread; s != nil {
+			fmt.Fprintf(t, "%s\t%g %s\t± %.2g\t%g\t%g\t%s\n", v.Name, v.Value, v.Unit, s.Error, s.Least, s.Most, v.What)
+			continue
+		}
 		fmt.Fprintf(t, "%s\t%g %s\t%s\n", v.Name, v.Value, v.Unit, v.What)
 	}
 	fmt.Fprintf(t, "\nactor\thosts\taccepted\twrong\tlies\toutvoted\tforged\tlapsed\treturned\tcancelled\tcaught\tbanned\n")
@@ -133,12 +177,14 @@ func (r *Report) Text(w io.Writer) error {
 		b.WriteByte('\n')
 	}
 	for _, x := range r.Bands {
-		word := "holds "
-		if !x.Holds {
-			word = "MISSED"
+		fmt.Fprintf(&b, "%-6s  line %d: %s, got %g", x.Verdict(), x.Line, x.Said(), x.Got)
+		if x.Seed != 0 {
+			fmt.Fprintf(&b, " with seed %d", x.Seed)
 		}
-		fmt.Fprintf(&b, "%s  line %d: %s %s, got %g\n", word, x.Line, x.Measure, x.Want, x.Got)
-		if !x.Known {
+		b.WriteByte('\n')
+		if x.Open {
+			fmt.Fprintf(&b, "        the scenario judges the mean of %d seeds: run it without --seed, or with --seeds\n", r.asks)
+		} else if !x.Known {
 			fmt.Fprintf(&b, "        rung %s does not measure it\n", r.Rung)
 		}
 	}

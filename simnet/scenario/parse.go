@@ -23,6 +23,7 @@ const (
 	maxText  = 1 << 16
 	maxLines = 1000
 	maxTold  = 20 // mistakes in one error
+	MaxSeeds = 10_000
 )
 
 // Measures is every name that expect knows, with its unit and meaning.
@@ -34,7 +35,8 @@ var Measures = []struct{ Name, Unit, What string }{
 	{"makespan", "s", "from the first submission to the last result"},
 	{"stretch", "×", "makespan against every host being a plain one and never idle"},
 	{"wrong", "", "wrong results in what the submitters were handed"},
-	{"wrong.bound", "%", "wrong results in what was handed over, of f·(1−p)·T: lies told in a share f of the T results of liars that stood alone, audited with p"},
+	{"wrong.bound", "%", "wrong results in what was handed over, of f·(1−p)·T: what is to be expected of liars that lie at a share f of the T results they give alone, of which a share p is audited, and who are never caught"},
+	{"wrong.told", "%", "the same, of the lies that were in fact told alone, each times the chance that no audit was drawn for it"},
 	{"wrong.ever", "", "wrong results that were accepted at some time, those taken back later among them"},
 	{"extra", "%", "executions beyond one a task, but for jobs that only warm up"},
 	{"hedges", "%", "copies of tasks that were only slow, begun, of all executions"},
@@ -61,7 +63,7 @@ func Parse(name, text string) (*Scenario, error) {
 	if len(text) > maxText {
 		return nil, fmt.Errorf("%w: %s has %d bytes, at most %d", ErrScenario, name, len(text), maxText)
 	}
-	s := &Scenario{Name: name, Rung: Core, Nodes: 100, Seed: 1, Limit: 24 * time.Hour}
+	s := &Scenario{Name: name, Rung: Core, Nodes: 100, Seed: 1, Seeds: 1, Limit: 24 * time.Hour}
 	p := &parser{s: s, seen: map[string]int{}}
 	lines := strings.Split(text, "\n")
 	if len(lines) > maxLines {
@@ -111,7 +113,7 @@ func (p *parser) directive(words []string, rest string) error {
 	s := p.s
 	args := words[1:]
 	switch words[0] {
-	case "title", "rung", "nodes", "seed", "churn", "net", "limit", "regions":
+	case "title", "rung", "nodes", "seed", "seeds", "churn", "net", "limit", "regions":
 		if err := p.once(words[0]); err != nil {
 			return err
 		}
@@ -132,6 +134,8 @@ func (p *parser) directive(words []string, rest string) error {
 		return p.one(args, "a number of nodes", func(w string) (err error) { s.Nodes, err = whole(w, 0, MaxNodes); return err })
 	case "seed":
 		return p.one(args, "a number", func(w string) (err error) { s.Seed, err = strconv.ParseUint(w, 10, 64); return err })
+	case "seeds":
+		return p.one(args, "a number of runs", func(w string) (err error) { s.Seeds, err = whole(w, 1, MaxSeeds); return err })
 	case "limit":
 		return p.one(args, "a time such as 6h", func(w string) (err error) { s.Limit, err = span(w); return err })
 	case "churn":
@@ -149,7 +153,7 @@ func (p *parser) directive(words []string, rest string) error {
 	case "expect":
 		return p.expect(args)
 	}
-	return fmt.Errorf("there is no directive %q: use title, rung, nodes, seed, hosts, regions, churn, net, job, at, limit or expect", words[0])
+	return fmt.Errorf("there is no directive %q: use title, rung, nodes, seed, seeds, hosts, regions, churn, net, job, at, limit or expect", words[0])
 }
 
 func (p *parser) one(args []string, what string, f func(string) error) error {
@@ -396,10 +400,14 @@ func (p *parser) act(args []string) error {
 }
 
 func (p *parser) expect(args []string) error {
-	if len(args) != 3 {
-		return errors.New("want a measure, one of = < <= > >=, and a value, such as: expect wrong = 0")
+	mean := len(args) == 4 && args[0] == "mean"
+	if mean {
+		args = args[1:]
 	}
-	b := Band{Measure: args[0], Op: args[1], Text: args[2], Line: p.line}
+	if len(args) != 3 {
+		return errors.New("want a measure, one of = < <= > >=, and a value, such as: expect wrong = 0, or: expect mean extra <= 8")
+	}
+	b := Band{Measure: args[0], Op: args[1], Text: args[2], Mean: mean, Line: p.line}
 	unit, known := "", false
 	for _, m := range Measures {
 		if m.Name == b.Measure {

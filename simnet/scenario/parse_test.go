@@ -26,7 +26,10 @@ func TestParse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.Nodes != 300 || len(s.Hosts) != 2 || s.Hosts[1].Lie != .05 || s.Hosts[1].After != 10 || s.Churn.Hourly != .5 ||
+	if m, err := Parse("mean", ten+"seeds 20\nexpect mean wrong.told <= 90%\n"); err != nil || m.Seeds != 20 || !m.Expect[2].Mean || m.Expect[2].Measure != "wrong.told" || m.Expect[0].Mean {
+		t.Errorf("read as %+v, %v", m, err)
+	}
+	if s.Seeds != 1 || s.Nodes != 300 || len(s.Hosts) != 2 || s.Hosts[1].Lie != .05 || s.Hosts[1].After != 10 || s.Churn.Hourly != .5 ||
 		!s.Jobs[0].Adaptive || s.Acts[0].At != 10*time.Minute || s.Expect[1].Value != 2400 {
 		t.Errorf("read as %+v", s)
 	}
@@ -60,6 +63,8 @@ func TestMistakes(t *testing.T) {
 		"crash":         {base + "at 1m crash 7\n", "name one that has a job"},
 		"measure":       {base + "expect luck = 1\n", "nothing is measured as \"luck\""},
 		"operator":      {base + "expect wrong ~ 0\n", "is not one of"},
+		"mean of what":  {base + "expect mean wrong\n", "or: expect mean extra <= 8"},
+		"seeds":         {base + "seeds 0\n", ":3: \"0\" is not a whole number from 1"},
 		"rung":          {base + "rung air\n", "use core, mock or quic"},
 		"size":          {base + "net bandwidth=fast\n", "is not a size"},
 		"long":          {strings.Repeat("#", maxText+1), "at most"},

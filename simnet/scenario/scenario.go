@@ -10,6 +10,11 @@
 //	hosts  colluder 30%
 //	job    tasks=2000 seconds=20 k=2 n=8
 //	expect wrong = 0
+//
+// What scatters with chance is played with several seeds, and its mean is judged:
+//
+//	seeds  20
+//	expect mean wrong.bound <= 75
 package scenario
 
 import "time"
@@ -30,7 +35,8 @@ type Scenario struct {
 	Title   string
 	Rung    Rung
 	Nodes   int
-	Seed    uint64
+	Seed    uint64   // of the first run
+	Seeds   int      // runs, each with the next seed; what it expects of the mean is judged on no fewer
 	Hosts   []Hosts  // shares are of Nodes and make 1 together
 	Regions []Region // shares make 1 together
 	Churn   Churn
@@ -159,6 +165,7 @@ type Band struct {
 	Op      string // =, <, <=, >, >=
 	Value   float64
 	Text    string // the value as written
+	Mean    bool   // it is the mean of all seeds that must be so; else every run
 	Line    int
 }
 

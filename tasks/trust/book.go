@@ -34,6 +34,7 @@ type Book struct {
 	cases    []Case
 	newCases []Case // since Changes
 	lies     map[tasks.NodeID]Lie
+	alarm    int64 // when the newest of them was proven; 0: there is none
 }
 
 // NewBook makes an empty book.

@@ -140,3 +140,55 @@ func TestNothingIsLeftAfterAProvenLie(t *testing.T) {
 		t.Error("it cannot make up for it")
 	}
 }
+
+// For a day after a lie was proven everybody is audited more, and no longer than the lie is taken for one.
+func TestAlertAfterALie(t *testing.T) {
+	known, liar := tasks.NodeID{1}, tasks.NodeID{9}
+	fresh := func() *Book {
+		b := NewBook()
+		agreeing(b, WarmUp, "x/run", liar, tasks.NodeID{2})
+		b.setSkill(skill{known, "x/run"}, Standing{Agreed: SoleAfter, Passed: LastOneIn, Day: now / dayMillis})
+		b.setSkill(skill{tasks.NodeID{3}, "x/run"}, Standing{Agreed: SoleAfter, Day: now / dayMillis})
+		return b
+	}
+	lie := func(b *Book) {
+		b.Verdict(tasks.TaskID{7}, "x/run", []Vote{
+			{Node: liar, Root: bad},
+			{Node: tasks.NodeID{20}, Root: good, Won: true},
+			{Node: tasks.NodeID{21}, Root: good, Won: true},
+			{Node: tasks.NodeID{22}, Root: good, Won: true},
+		}, now)
+	}
+	for name, c := range map[string]struct {
+		do   func(*Book) *Book
+		at   int64
+		want int
+	}{
+		"no lie":       {func(b *Book) *Book { return b }, now, LastOneIn},
+		"a lie":        {func(b *Book) *Book { lie(b); return b }, now, alertOneIn},
+		"a day later":  {func(b *Book) *Book { lie(b); return b }, now + alertMillis, LastOneIn},
+		"an appeal":    {func(b *Book) *Book { lie(b); b.Appeal(liar); return b }, now, LastOneIn},
+		"read back":    {func(b *Book) *Book { lie(b); return folded(t, b) }, now + alertMillis - 1, alertOneIn},
+		"outdated lie": {func(b *Book) *Book { lie(b); return folded(t, b) }, now + alertMillis, LastOneIn},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := c.do(fresh())
+			if n, ok := b.Sole(known, "x/run", c.at); !ok || n != c.want {
+				t.Errorf("one result in %d is audited, want %d", n, c.want)
+			}
+			if n, ok := b.Sole(tasks.NodeID{3}, "x/run", c.at); !ok || n != FirstOneIn {
+				t.Errorf("of one newly believed, one in %d, want %d", n, FirstOneIn)
+			}
+		})
+	}
+}
+
+// folded is the book that another one writes down.
+func folded(t *testing.T, b *Book) *Book {
+	t.Helper()
+	l, again := b.Ledger(), NewBook()
+	if err := again.Fold(&l); err != nil {
+		t.Fatal(err)
+	}
+	return again
+}

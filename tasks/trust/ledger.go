@@ -102,6 +102,7 @@ func (b *Book) Fold(l *Ledger) error {
 	for _, x := range l.Lies {
 		b.lies[x.Node] = x
 	}
+	b.remember()
 	clear(b.touched)
 	b.newCases = nil
 	return nil

@@ -197,7 +197,16 @@ func (b *Book) judge(now int64) (lied, cleared []tasks.NodeID) {
 			delete(b.lies, id)
 		}
 	}
+	b.remember()
 	return lied, cleared
+}
+
+// remember notes when the newest lie was proven.
+func (b *Book) remember() {
+	b.alarm = 0
+	for _, l := range b.lies {
+		b.alarm = max(b.alarm, l.At)
+	}
 }
 
 func sorted[V any](m map[tasks.NodeID]V) []tasks.NodeID {
@@ -209,6 +218,7 @@ func sorted[V any](m map[tasks.NodeID]V) []tasks.NodeID {
 func (b *Book) Appeal(node tasks.NodeID) bool {
 	_, any := b.lies[node]
 	delete(b.lies, node)
+	b.remember()
 	for i := range b.cases {
 		c := &b.cases[i]
 		kept := slices.DeleteFunc(slices.Clone(c.Sides), func(s Side) bool { return s.Node == node })

@@ -15,6 +15,13 @@ const (
 	LastOneIn  = 16 // and of one known for long: 6.25 %, never less
 )
 
+// Where one lies there may be others. For alertMillis after a lie was proven, no node is audited less than once in
+// alertOneIn results.
+const (
+	alertOneIn  = 8
+	alertMillis = dayMillis
+)
+
 // mostAgreed bounds what a node can save up: after two months without work it has to begin again.
 const mostAgreed = 2 * SoleAfter
 
@@ -89,7 +96,11 @@ func (b *Book) Sole(node tasks.NodeID, what string, now int64) (oneIn int, ok bo
 	if b.verdicts < WarmUp || !s.Sole() || b.Banned(node, now) {
 		return 0, false
 	}
-	return s.OneIn(), true
+	oneIn = s.OneIn()
+	if b.alarm > 0 && now < b.alarm+alertMillis {
+		oneIn = min(oneIn, alertOneIn)
+	}
+	return oneIn, true
 }
 
 // Standing returns what a node has shown with one kind of work.
