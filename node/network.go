@@ -33,8 +33,12 @@ import (
 	"kith/tasks/work"
 )
 
-// sessionProto is the stream a worker opens to a submitter. It carries control traffic only, so a relay will do.
-var sessionProto = rpc.Proto{Name: "session", Version: 1, Limits: rpc.Limits{PerPeer: 4, Total: 512, Relayed: true}}
+// sessionProtos are the stream a worker opens to a submitter, the best version first: in the first they acknowledge results,
+// the other is for nodes from before. It carries control traffic only, so a relay will do.
+var sessionProtos = []rpc.Proto{
+	{Name: "session", Version: 2, Limits: rpc.Limits{PerPeer: 4, Total: 512, Relayed: true}},
+	{Name: "session", Version: 1, Limits: rpc.Limits{PerPeer: 4, Total: 128, Relayed: true}},
+}
 
 // builtIn are the addresses every node knows. There are none yet: a network is joined by file, flag, setting, or mDNS.
 var builtIn []string
@@ -204,13 +208,15 @@ func rememberPort(s *stores, port int) error {
 
 // serve answers others from now on.
 func (w *network) serve(l *live) error {
-	err := w.rpc.Handle(sessionProto, func(ctx context.Context, s p2p.Stream) {
-		if err := l.submits.driver.HandleSession(ctx, stream{s}); err != nil {
-			w.log.Debug("A worker's session ended", slog.Any("worker", s.Remote()), slog.Any("error", err))
+	for _, proto := range sessionProtos {
+		err := w.rpc.Handle(proto, func(ctx context.Context, s p2p.Stream) {
+			if err := l.submits.driver.HandleSession(ctx, stream{s}); err != nil {
+				w.log.Debug("A worker's session ended", slog.Any("worker", s.Remote()), slog.Any("error", err))
+			}
+		})
+		if err != nil {
+			return err
 		}
-	})
-	if err != nil {
-		return err
 	}
 	if err := errors.Join(w.rpc.Handle(measureProto, w.serveMeasure), w.rpc.Handle(registerProto, w.registry.handle)); err != nil {
 		return err
@@ -232,6 +238,9 @@ func (s stream) Remote() tasks.NodeID { return tasks.NodeID(s.Stream.Remote()) }
 // RemoteAddr implements submit.Stream.
 func (s stream) RemoteAddr() netip.Addr { return s.RemoteIP() }
 
+// Acknowledges implements submit.Stream and work.Stream.
+func (s stream) Acknowledges() bool { return !strings.HasSuffix(s.Protocol(), "/session/1") }
+
 // Close ends both directions at once: it must unblock a Read and a Write. What must arrive was acknowledged before.
 func (s stream) Close() error {
 	err := s.Stream.Close()
@@ -242,7 +251,7 @@ func (s stream) Close() error {
 // DialSession implements work.Dialer.
 func (w *network) DialSession(ctx context.Context, submitter tasks.NodeID, addresses []string) (work.Stream, error) {
 	w.host.Remember(addresses, host.ShortLived)
-	s, err := w.rpc.Open(ctx, p2p.ID(submitter), sessionProto)
+	s, err := w.rpc.Open(ctx, p2p.ID(submitter), sessionProtos...)
 	if err != nil {
 		return nil, err
 	}

@@ -59,7 +59,7 @@ func newRegistry(w *network, self tasks.NodeID, record func() []byte) *registry 
 // protocols names what this node speaks.
 func (r *registry) protocols() []string {
 	return []string{
-		wire.ProtocolSession, wire.ProtocolRegister, wire.ProtocolCapabilities, wire.ProtocolLease, wire.ProtocolHeartbeat,
+		wire.ProtocolSession, wire.ProtocolDelivery, wire.ProtocolRegister, wire.ProtocolCapabilities, wire.ProtocolLease, wire.ProtocolHeartbeat,
 		wire.ProtocolSubmit, wire.ProtocolFetch, wire.ProtocolDeposit, wire.ProtocolSearch, wire.ProtocolInvite,
 	}
 }

@@ -58,6 +58,7 @@ const (
 	Disagreement     Code = "disagreement"
 	ShuttingDown     Code = "shutting-down"
 	NotMine          Code = "not-mine"
+	NoWord           Code = "no-word"
 	NoRight          Code = "no-right"
 	TokenExpired     Code = "token-expired"
 	NotHere          Code = "not-here"
@@ -109,6 +110,7 @@ var reasons = map[Code]words{
 	Disagreement:     {"the results so far do not agree; another node must decide", "wait for one more node, or start one"},
 	ShuttingDown:     {"the node is shutting down", "nothing to do"},
 	NotMine:          {"the lease is not one of ours", "nothing to do"},
+	NoWord:           {"the submitter has had results of the node and said nothing of them", "nothing to do; work for it goes on when it acknowledges them. kith receipts lists what can be claimed"},
 	NoRight:          {"what was shown gives no right to that", "nothing to do; the submitter gives a new token with the next lease"},
 	TokenExpired:     {"the token to fetch it has expired", "nothing to do; the submitter gives a new token with the next lease"},
 	NotHere:          {"it does not lie here, or no longer", "nothing to do; another way is tried by itself"},

@@ -28,7 +28,7 @@ import (
 	"kith/tasks/work"
 )
 
-var sessionProto = rpc.Proto{Name: "session", Version: 1, Limits: rpc.Limits{PerPeer: 4, Total: 4096, Relayed: true}}
+var sessionProto = rpc.Proto{Name: "session", Version: 2, Limits: rpc.Limits{PerPeer: 4, Total: 4096, Relayed: true}}
 
 // node is one whole node.
 type node struct {
@@ -261,6 +261,9 @@ func (s stream) Remote() tasks.NodeID { return tasks.NodeID(s.Stream.Remote()) }
 
 // RemoteAddr implements submit.Stream.
 func (s stream) RemoteAddr() netip.Addr { return s.RemoteIP() }
+
+// Acknowledges implements submit.Stream and work.Stream.
+func (s stream) Acknowledges() bool { return true }
 
 // Close ends both directions at once.
 func (s stream) Close() error { return s.Reset() }

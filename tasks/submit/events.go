@@ -79,6 +79,9 @@ func (d *Driver) reveals(s *session, list []revealed) {
 			}
 		}
 		d.step(j, job.Revealed{Worker: s.peer.id, Reveal: r.Reveal, Checked: r.checked, Good: r.good}, now)
+		if ok && r.good {
+			d.have(j, ref, s.peer.id, wire.Delivery{Lease: r.Lease, Root: r.Root, Digest: r.Digest}, now)
+		}
 	}
 	d.hungry = true
 }
@@ -98,19 +101,22 @@ func (d *Driver) returned(s *session, m *wire.Returned) {
 	d.append(j.id, ev, nil)
 	d.step(j, ev, time.Now().UnixMilli())
 	s.grants.remove(m.Lease)
-	d.decline(j, s, m.Reason.Code)
+	d.decline(j, s, &m.Reason)
 	d.hungry = true
 }
 
 // decline notes that a worker could not take a task for a reason that will hold for a while: it is not given the same again
 // and again meanwhile, until the task counts as one that nobody finishes.
-func (d *Driver) decline(j *running, s *session, why tasks.Code) {
-	switch why {
-	case tasks.OverLimits, tasks.KindOff, tasks.UnknownKindCode, tasks.WeakSandbox, tasks.DiskFull, tasks.DriveFailing:
+func (d *Driver) decline(j *running, s *session, why *tasks.Reason) {
+	switch why.Code {
+	case tasks.OverLimits, tasks.KindOff, tasks.UnknownKindCode, tasks.WeakSandbox, tasks.DiskFull, tasks.DriveFailing, tasks.NoWord:
 	default:
 		return
 	}
 	until := time.Now().Add(declinedFor).UnixMilli()
+	if why.RetryMillis > 0 {
+		until = min(until, time.Now().UnixMilli()+why.RetryMillis)
+	}
 	if s.declined == nil {
 		s.declined = map[*running]int64{}
 	}
@@ -148,6 +154,9 @@ func (d *Driver) tellReveal(c *job.Asked) {
 
 func (d *Driver) tellVerdict(worker tasks.NodeID, v tasks.Verdict) {
 	if s := d.sessions[worker]; s != nil {
+		if g := s.grants.get(v.Lease); g != nil {
+			g.told = true
+		}
 		s.grants.remove(v.Lease)
 		d.hungry = true
 		s.mu.Lock()

@@ -8,6 +8,7 @@ import (
 	"kith/storage/dag"
 	"kith/tasks"
 	"kith/tasks/job"
+	"kith/tasks/wire"
 )
 
 // checkKey names an output that is fetched and checked.
@@ -58,7 +59,13 @@ func (d *Driver) check(j *running, c job.Examine) {
 			if ok {
 				j.fetched.add(c.Bytes, took)
 			}
-			d.step(j, ev, time.Now().UnixMilli())
+			now := time.Now().UnixMilli()
+			d.step(j, ev, now)
+			for _, x := range c.Claims {
+				if slices.Contains(ev.Good, x.Lease) {
+					d.have(j, c.Task, x.Worker, wire.Delivery{Lease: x.Lease, Root: c.Root, Digest: x.Digest}, now)
+				}
+			}
 		})
 	})
 }

@@ -21,6 +21,8 @@ type grant struct {
 	inputs    []dag.CID
 	public    bool
 	committed bool
+	got       wire.Delivery        // once all bytes of its result are here; the loop's
+	told      bool                 // of its verdict; the loop's
 	blocks    map[dag.CID]struct{} // below inputs, once somebody asked; nil for a public job
 	walked    bool
 }
@@ -73,13 +75,13 @@ func (x *grant) awaited(jobs map[tasks.JobID]*running, l tasks.LeaseID) bool {
 	return x.committed && j != nil && !j.state.Phase().Over() && j.state.Awaits(x.ref, l)
 }
 
-// awaiting returns those leases.
-func (g *grants) awaiting(jobs map[tasks.JobID]*running) map[tasks.LeaseID]*grant {
+// pending returns the leases with a commit: those that may come to wait for nothing but their verdict.
+func (g *grants) pending() map[tasks.LeaseID]*grant {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	var out map[tasks.LeaseID]*grant
 	for l, x := range g.m {
-		if x.awaited(jobs, l) {
+		if x.committed {
 			if out == nil {
 				out = map[tasks.LeaseID]*grant{}
 			}

@@ -153,4 +153,6 @@ type Stream interface {
 	Remote() tasks.NodeID
 	RemoteAddr() netip.Addr // observed; invalid if unknown
 	Relayed() bool
+	// Acknowledges reports whether the stream is one of wire.ProtocolDelivery.
+	Acknowledges() bool
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -75,7 +74,7 @@ func (w *world) relayedPuppet(t *testing.T, n byte) *puppet {
 	p := &puppet{t: t, w: w, conn: here, id: id, n: n, ended: make(chan error, 1)}
 	p.wire = wire.NewSession(network, k, w.submitter.id, wire.NewSessionID(), wire.Worker)
 	s := w.submitter
-	go func() { p.ended <- s.HandleSession(w.ctx, relayed{&stream{there, id, netip.Addr{}}}) }()
+	go func() { p.ended <- s.HandleSession(w.ctx, relayed{&stream{Conn: there, remote: id}}) }()
 	t.Cleanup(func() { here.Close() })
 	return p
 }

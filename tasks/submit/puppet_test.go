@@ -23,8 +23,10 @@ type puppet struct {
 	n      byte
 	ended  chan error // what HandleSession returned
 	leases []tasks.Lease
-	share  int   // of the time in which it computes, by its own word
-	stays  int64 // milliseconds at a time
+	raw    []byte         // of the message heard last
+	heard  []wire.Message // in order
+	share  int            // of the time in which it computes, by its own word
+	stays  int64          // milliseconds at a time
 }
 
 // puppet connects one more worker, which says nothing yet.
@@ -42,7 +44,7 @@ func (w *world) puppetAt(t *testing.T, n byte, addr netip.Addr) *puppet {
 	p.wire = wire.NewSession(network, k, w.submitter.id, wire.NewSessionID(), wire.Worker)
 	s := w.submitter
 	go func() {
-		p.ended <- s.HandleSession(w.ctx, &stream{there, id, addr})
+		p.ended <- s.HandleSession(w.ctx, &stream{there, id, addr, w.old})
 	}()
 	t.Cleanup(func() { here.Close() })
 	return p
@@ -90,6 +92,7 @@ func hear[T wire.Message](p *puppet) T {
 		if err != nil {
 			p.t.Fatal(err)
 		}
+		p.raw, p.heard = f, append(p.heard, m)
 		if l, ok := m.(*wire.Leases); ok {
 			p.leases = append(p.leases, l.Leases...)
 		}

@@ -62,7 +62,7 @@ type batch struct {
 type owed struct {
 	batches []*batch
 	loose   []tasks.Receipt
-	// waiting holds what the last session had leases for that wait for nothing but their verdict.
+	// waiting holds the leases of the last session that had a commit: some may wait for nothing but their verdict.
 	waiting map[tasks.LeaseID]*grant
 	// old holds receipts from before this node's last start. Whether the worker knows of them only it can say.
 	old map[tasks.LeaseID]tasks.Receipt
@@ -172,7 +172,7 @@ func (d *Driver) send(s *session, b *batch) {
 
 // reclaim keeps what a session that ends owes its worker, before the next one is told what it has coming.
 func (d *Driver) reclaim(s *session) {
-	waiting := s.grants.awaiting(d.jobs)
+	waiting := s.grants.pending()
 	if len(s.unsigned)+len(waiting) == 0 {
 		return
 	}
@@ -230,6 +230,9 @@ func (d *Driver) settleUp(s *session, held []tasks.LeaseID) (told []tasks.LeaseI
 			told = append(told, l)
 		} else if g := o.waiting[l]; g != nil && g.awaited(d.jobs, l) {
 			s.grants.add(l, g)
+			if g.got.Root.Defined() { // whether it heard so is not known
+				d.acknowledgeLater(s, g, time.Now().UnixMilli())
+			}
 			told = append(told, l)
 		}
 	}

@@ -263,6 +263,7 @@ func (d *Driver) over(j *running) {
 	delete(d.publicB, j.id)
 	d.served.Unlock()
 	for _, s := range d.sessions {
+		d.acknowledge(s, j.finished, true) // no verdict will come
 		s.grants.forget(j.id)
 		delete(s.fit, j)
 		delete(s.declined, j)

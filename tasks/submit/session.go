@@ -65,6 +65,7 @@ type session struct {
 	receipt  []tasks.Receipt
 	dueAt    int64    // when receipt must go
 	unsigned []*batch // sent and not countersigned
+	having   []having // results that may have to be acknowledged, oldest first
 	fit      map[*running]bool
 	declined map[*running]int64 // until when it gets nothing of a job that it could not take
 	gone     bool
@@ -80,14 +81,16 @@ type session struct {
 
 // outbox is what waits for the writer: at most what the session's leases allow.
 type outbox struct {
-	welcome  *wire.Welcome
-	leases   []tasks.Lease
-	reveal   []tasks.LeaseID
-	verdicts []tasks.Verdict
-	cancel   []job.Asked
-	receipts []*batch
-	nowork   *tasks.Reason
-	bye      *tasks.Reason
+	welcome *wire.Welcome
+	leases  []tasks.Lease
+	reveal  []tasks.LeaseID
+	// delivered is what is acknowledged before its verdict.
+	delivered []wire.Delivery
+	verdicts  []tasks.Verdict
+	cancel    []job.Asked
+	receipts  []*batch
+	nowork    *tasks.Reason
+	bye       *tasks.Reason
 }
 
 func (s *session) room() int {
@@ -393,6 +396,7 @@ func (d *Driver) sessionClocks(s *session, now int64) {
 			d.due(s.dueAt)
 		}
 	}
+	d.acknowledge(s, now, false)
 	if s.grants.held == 0 {
 		return
 	}

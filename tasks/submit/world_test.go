@@ -85,11 +85,13 @@ type stream struct {
 	net.Conn
 	remote tasks.NodeID
 	addr   netip.Addr
+	old    bool // of nodes that acknowledge nothing
 }
 
 func (s *stream) Remote() tasks.NodeID   { return s.remote }
 func (s *stream) RemoteAddr() netip.Addr { return s.addr }
 func (s *stream) Relayed() bool          { return false }
+func (s *stream) Acknowledges() bool     { return !s.old }
 
 // world is one submitter and some donors in one process.
 type world struct {
@@ -103,6 +105,7 @@ type world struct {
 	log       *slog.Logger
 	pipe      func() (net.Conn, net.Conn)
 	machine   func(*donor) // makes a donor's machine another; nil: all are alike
+	old       bool         // puppets to come are nodes that know no acknowledgements
 }
 
 type submitter struct {
@@ -287,8 +290,8 @@ func (x dialer) DialSession(ctx context.Context, to tasks.NodeID, _ []string) (w
 	}
 	here, there := w.pipe()
 	x.d.conns = append(x.d.conns, here)
-	go func() { _ = s.HandleSession(w.ctx, &stream{there, x.d.id, x.d.addr}) }()
-	return &stream{here, to, netip.Addr{}}, nil
+	go func() { _ = s.HandleSession(w.ctx, &stream{Conn: there, remote: x.d.id, addr: x.d.addr}) }()
+	return &stream{Conn: here, remote: to}, nil
 }
 
 // disconnect breaks all of a donor's streams.

@@ -90,6 +90,13 @@ func (s *session) seal(out *outbox) ([]byte, error) {
 			return nil, err
 		}
 	}
+	for list := out.delivered; len(list) > 0; {
+		n := min(len(list), wire.MaxLeases)
+		if err := put(&wire.Delivered{Results: list[:n], Time: now}); err != nil {
+			return nil, err
+		}
+		list = list[n:]
+	}
 	for list := out.verdicts; len(list) > 0; {
 		n := min(len(list), wire.MaxLeases)
 		if err := put(&wire.Verdicts{Verdicts: list[:n]}); err != nil {

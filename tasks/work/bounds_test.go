@@ -14,13 +14,12 @@ import (
 // nothing bad is known and who are not here.
 func TestWhatIsKeptOfSubmittersIsBounded(t *testing.T) {
 	d := New(Options{Key: ed25519.NewKeyFromSeed(make([]byte, 32))})
-	d.sweeping = true // no timer
-	s := &session{d: d, peer: tasks.NodeID{1}}
+	word := &said{Heard: wire.Spoken{Head: wire.Head{Type: wire.TypeVerdicts, Submitter: tasks.NodeID{1}}}}
 	var first, last tasks.LeaseID
 	for i := range maxDues + 100 {
 		p := promise{Job: tasks.JobID{1}, Attempt: i, Epoch: 7, Expiry: 1000, Root: dag.Sum(dag.Raw, dag.SHA256, nil)}
 		p.Lease = tasks.NewLeaseID(p.Job, p.Task, p.Attempt, d.self, p.Epoch, p.Expiry)
-		d.owe(&held{s: s, lease: tasks.Lease{ID: p.Lease}, promise: p}, &wire.Spoken{}, true)
+		d.claimOn(&p, word)
 		if last = p.Lease; i == 0 {
 			first = p.Lease
 		}
@@ -35,8 +34,8 @@ func TestWhatIsKeptOfSubmittersIsBounded(t *testing.T) {
 	for i := range 20 * maxDues { // signed for at once, as is usual
 		p := promise{Job: tasks.JobID{2}, Attempt: i, Epoch: 7, Expiry: 1000, Root: dag.Sum(dag.Raw, dag.SHA256, nil)}
 		p.Lease = tasks.NewLeaseID(p.Job, p.Task, p.Attempt, d.self, p.Epoch, p.Expiry)
-		d.owe(&held{s: s, lease: tasks.Lease{ID: p.Lease}, promise: p}, &wire.Spoken{}, true)
-		d.unowe(p.Lease)
+		d.claimOn(&p, word)
+		d.receive([]tasks.LeaseID{p.Lease})
 	}
 	if len(d.dueOrder) > 4*maxDues+1 {
 		t.Errorf("%d claims that are no more are remembered", len(d.dueOrder))

@@ -12,31 +12,38 @@ import (
 )
 
 // A submitter signs a receipt for what it accepts. For what it has had and not signed a claim is kept (wire.Claims): its
-// own signed word on the lease, beside what was done. A claim that a receipt follows within claimGrace never reaches the
-// disk; a crash loses those of the last claimGrace, which their submitters offer again if they are honest.
+// own signed word on the lease, beside what was done. The word is in the log before anything else is done about it, so
+// that a claim outlives this process however it ends; what was done stands there already, in the promise. Before
+// claimGrace is over a claim is not shown to anybody: the receipt may be on its way.
 const (
 	claimGrace = time.Minute
 	claimKept  = 90 * 24 * time.Hour
 	maxDues    = 2048 // claims of all submitters together; the oldest go
 )
 
-// due is one result that its submitter has had, and has not signed for.
-type due struct {
-	submitter tasks.NodeID
-	since     int64
-	claim     wire.Claim
-	heard     *wire.Spoken // often of several leases
-	accepted  bool         // it said so; else it only demanded to see the result
-	counted   bool         // against its submitter
-	written   bool
+// said is a message of a submitter that says something of results, in memory and in the log.
+type said struct {
+	At    int64       `cbor:"at"` // when it came
+	Heard wire.Spoken `cbor:"heard"`
 }
 
-// claimRecord is claims in the log and its snapshots.
+// due is one result that its submitter has had, and has not signed for.
+type due struct {
+	*said // often of several leases
+	claim wire.Claim
+	swept bool // its claimGrace is over, and it counts against its submitter if that accepted it
+}
+
+func (x *due) submitter() tasks.NodeID { return x.Heard.Head.Submitter }
+func (x *due) word() wire.Word         { return x.Heard.Head.Type.Word() }
+
+// claimRecord is claims in a snapshot, and in logs from before every word was written down.
 type claimRecord struct {
 	Since    int64        `cbor:"at"`
 	Heard    wire.Spoken  `cbor:"heard"`
 	Accepted bool         `cbor:"ok"`
 	Leases   []wire.Claim `cbor:"leases"`
+	Fresh    bool         `cbor:"fresh,omitempty"` // not swept
 }
 
 // payer is how a submitter signs for what it accepted. It fades: what is long ago counts half, a quarter, …
@@ -44,7 +51,13 @@ type payer struct {
 	Submitter tasks.NodeID `cbor:"by"`
 	Earned    int          `cbor:"earned"` // accepted results of this node whose receipts have come, or had their time
 	Signed    int          `cbor:"signed"` // of them with a receipt
-	changed   bool
+	// How it says that it has results: see window.go.
+	Window int   `cbor:"window,omitempty"` // results it may have without a word; 0: as at first
+	Rest   int64 `cbor:"rest,omitempty"`   // until then none, Unix milliseconds
+	Swept  int64 `cbor:"swept,omitempty"`  // what it accepted by then is counted
+	// Of this run alone.
+	lost    int // results it was shown, on which no word can come any more
+	changed bool
 }
 
 // A submitter that accepts results and does not sign for them is served last.
@@ -74,7 +87,7 @@ func (d *Driver) pays(submitter tasks.NodeID) *payer {
 	if p == nil {
 		if len(d.payers) >= maxPayers {
 			for id, old := range d.payers { // one of whom nothing bad is known
-				if d.sessions[id] == nil && !old.mean() {
+				if d.sessions[id] == nil && !old.wary() {
 					delete(d.payers, id)
 					break
 				}
@@ -86,21 +99,60 @@ func (d *Driver) pays(submitter tasks.NodeID) *payer {
 	return p
 }
 
-// owe notes what a submitter said of a result that it has, or demands.
-func (d *Driver) owe(h *held, heard *wire.Spoken, accepted bool) {
-	p := &h.promise
-	c := wire.Claim{
+// claim is what can be said of a result beside its submitter's word.
+func (p *promise) claim() wire.Claim {
+	return wire.Claim{
 		Job: p.Job, Task: p.Task, Attempt: p.Attempt, Epoch: p.Epoch, Expiry: p.Expiry, Kinds: p.Kinds, Root: p.Root, Digest: p.Digest,
 		WallMillis: min(p.Wall, wire.MaxLeaseTime.Milliseconds()), CPUMillis: p.CPU,
 	}
-	if heard == nil || c.Lease(d.self) != h.lease.ID {
+}
+
+// writeDown logs a message of a submitter if it says something of a result of this node, before that is acted upon.
+func (s *session) writeDown(m wire.Message, word *said) {
+	about := func(l tasks.LeaseID) bool {
+		h := s.m[l]
+		return h != nil && h.state == committed
+	}
+	says := false
+	switch m := m.(type) {
+	case *wire.RevealRequest:
+		says = slices.ContainsFunc(m.Leases, about)
+	case *wire.Delivered:
+		says = slices.ContainsFunc(m.Results, func(r wire.Delivery) bool { return about(r.Lease) })
+	case *wire.Verdicts:
+		says = slices.ContainsFunc(m.Verdicts, func(v tasks.Verdict) bool { return v.Outcome == tasks.Accepted && about(v.Lease) })
+	}
+	if says {
+		s.d.append(&record{Said: word}, false, nil)
+	}
+}
+
+// owe notes what a submitter said of a result that it has, or demands.
+func (d *Driver) owe(h *held, m *said) {
+	if m == nil {
+		return
+	}
+	d.claimOn(&h.promise, m)
+	d.sweepSoon()
+}
+
+// claimOn keeps a claim on a promise, unless there is one already that says as much.
+func (d *Driver) claimOn(p *promise, m *said) {
+	x := &due{said: m, claim: p.claim()}
+	if x.claim.Lease(d.self) != p.Lease {
 		return // from before promises said this much
 	}
-	old := d.dues[h.lease.ID]
-	if old == nil {
-		d.dueOrder = append(d.dueOrder, h.lease.ID)
+	if old := d.dues[p.Lease]; old == nil || old.word() < x.word() {
+		d.addDue(p.Lease, x)
 	}
-	d.dues[h.lease.ID] = &due{submitter: h.s.peer, since: time.Now().UnixMilli(), claim: c, heard: heard, accepted: accepted}
+}
+
+// addDue takes a claim in, and of too many the oldest out.
+func (d *Driver) addDue(l tasks.LeaseID, x *due) {
+	if d.dues[l] == nil {
+		d.dueOrder = append(d.dueOrder, l)
+	}
+	d.dues[l] = x
 	if len(d.dueOrder) > 4*maxDues { // most have their receipts by now
 		d.dueOrder = slices.DeleteFunc(d.dueOrder, func(l tasks.LeaseID) bool { return d.dues[l] == nil })
 	}
@@ -108,36 +160,49 @@ func (d *Driver) owe(h *held, heard *wire.Spoken, accepted bool) {
 		delete(d.dues, d.dueOrder[0])
 		d.dueOrder = d.dueOrder[1:]
 	}
-	d.sweepSoon()
 }
 
-// unowe forgets a claim: there is a receipt, or the result was not accepted.
-func (d *Driver) unowe(lease tasks.LeaseID) *due {
-	x := d.dues[lease]
-	if x == nil {
-		return nil
+// disown forgets the claim on a result that was not accepted. It stays if the submitter contradicts itself: it had
+// acknowledged the very bytes that it now says it did not get, or that are not those committed to.
+func (d *Driver) disown(v *tasks.Verdict) {
+	if x := d.dues[v.Lease]; x != nil && (x.word() != wire.Got || v.Outcome != tasks.Withheld && v.Outcome != tasks.Forged) {
+		delete(d.dues, v.Lease)
 	}
-	delete(d.dues, lease)
-	if x.written {
-		d.append(&record{Paid: []tasks.LeaseID{lease}}, false, nil)
-	}
-	return x
 }
 
 // paid notes the receipts of a batch.
-func (d *Driver) paid(s *session, receipts []tasks.Receipt) {
+func (d *Driver) paid(receipts []tasks.Receipt, by *payer) {
+	var list []tasks.LeaseID
 	for i := range receipts {
-		x := d.unowe(receipts[i].Lease)
-		if receipts[i].Outcome != tasks.Accepted {
-			continue
-		}
-		if x != nil && x.counted {
-			s.pays.count(0, 1)
-		} else {
-			s.pays.count(1, 1)
+		if d.dues[receipts[i].Lease] != nil {
+			list = append(list, receipts[i].Lease)
+		} else if receipts[i].Outcome == tasks.Accepted {
+			by.count(1, 1)
 		}
 	}
+	if len(list) > 0 {
+		d.append(&record{Paid: list}, false, nil)
+		d.receive(list)
+	}
 	d.sweepSoon()
+}
+
+// receive ends claims, because there are receipts.
+func (d *Driver) receive(leases []tasks.LeaseID) {
+	for _, l := range leases {
+		x := d.dues[l]
+		if x == nil {
+			continue
+		}
+		delete(d.dues, l)
+		switch {
+		case x.word() != wire.Approved: // it ended otherwise
+		case x.swept:
+			d.pays(x.submitter()).count(0, 1)
+		default:
+			d.pays(x.submitter()).count(1, 1)
+		}
+	}
 }
 
 // sweepSoon sees to it that sweep runs, in claimGrace at the latest.
@@ -155,46 +220,40 @@ func (d *Driver) sweepSoon() {
 	}
 }
 
-// sweep writes down what is due since at, counts it against its submitters, and forgets what is too old. It reports
-// whether there is more.
+// sweep counts what is due since at against its submitters, and forgets what is too old. It reports whether there is more.
 func (d *Driver) sweep(at int64) (more bool) {
-	kept := d.dueOrder[:0]
-	var list []*due
+	kept, unsigned := d.dueOrder[:0], 0
 	for _, l := range d.dueOrder {
 		x := d.dues[l]
 		switch {
 		case x == nil:
 			continue
-		case x.since < at-claimKept.Milliseconds():
-			d.unowe(l)
+		case x.At < at-claimKept.Milliseconds():
+			delete(d.dues, l)
 			continue
-		case x.since > at:
+		case x.At > at:
 			more = true
-		default:
-			if x.accepted && !x.counted {
-				x.counted = true
-				d.pays(x.submitter).count(1, 0)
-			}
-			if !x.written {
-				x.written = true
-				list = append(list, x)
+		case !x.swept:
+			x.swept = true
+			unsigned++
+			if x.word() == wire.Approved {
+				p := d.pays(x.submitter())
+				p.count(1, 0)
+				p.Swept = max(p.Swept, at)
 			}
 		}
 		kept = append(kept, l)
 	}
 	clear(d.dueOrder[len(kept):])
 	d.dueOrder = kept
-	for _, r := range together(list) {
-		d.append(&record{Claims: &r}, false, nil)
-	}
 	for _, p := range d.payers {
 		if p.changed {
 			p.changed = false
 			d.append(&record{Payer: p}, false, nil)
 		}
 	}
-	if len(list) > 0 {
-		d.log.Info("Submitters have not signed for results they had; the proof is kept", "results", len(list))
+	if unsigned > 0 {
+		d.log.Info("Submitters have not signed for results they had; the proof is kept", "results", unsigned)
 	}
 	d.changed = true // who is served last may have changed
 	return more
@@ -204,26 +263,31 @@ func (d *Driver) sweep(at int64) (more bool) {
 func together(list []*due) (out []claimRecord) {
 	at := map[wire.Signature]int{}
 	for _, x := range list {
-		i, ok := at[x.heard.Head.Sig]
+		i, ok := at[x.Heard.Head.Sig]
 		if !ok {
 			i = len(out)
-			at[x.heard.Head.Sig] = i
-			out = append(out, claimRecord{Since: x.since, Heard: *x.heard, Accepted: x.accepted})
+			at[x.Heard.Head.Sig] = i
+			out = append(out, claimRecord{Since: x.At, Heard: x.Heard, Accepted: x.word() == wire.Approved, Fresh: !x.swept})
 		}
 		out[i].Leases = append(out[i].Leases, x.claim)
 	}
 	return out
 }
 
-// remind takes claims from the log or a snapshot.
+// remind takes claims from a snapshot, or from a log as it was.
 func (d *Driver) remind(r *claimRecord) {
+	m := &said{At: r.Since, Heard: r.Heard}
 	for i := range r.Leases {
-		l := r.Leases[i].Lease(d.self)
-		if d.dues[l] == nil {
-			d.dueOrder = append(d.dueOrder, l)
-		}
-		d.dues[l] = &due{
-			submitter: r.Heard.Head.Submitter, since: r.Since, claim: r.Leases[i], heard: &r.Heard, accepted: r.Accepted, counted: true, written: true,
+		d.addDue(r.Leases[i].Lease(d.self), &due{said: m, claim: r.Leases[i], swept: !r.Fresh})
+	}
+}
+
+// counted takes a submitter's account from the log, which says what of its claims it counts.
+func (d *Driver) counted(p *payer) {
+	d.payers[p.Submitter] = p
+	for _, x := range d.dues {
+		if x.At <= p.Swept && x.submitter() == p.Submitter {
+			x.swept = true
 		}
 	}
 }
@@ -234,7 +298,7 @@ func (d *Driver) Claims(ctx context.Context) ([]wire.Claims, error) {
 	list, err := ask(ctx, d, func() (list []*due) {
 		before := time.Now().Add(-claimGrace).UnixMilli()
 		for _, x := range d.dues {
-			if x.since <= before {
+			if x.At <= before {
 				list = append(list, x)
 			}
 		}
@@ -244,7 +308,7 @@ func (d *Driver) Claims(ctx context.Context) ([]wire.Claims, error) {
 		return nil, err
 	}
 	slices.SortFunc(list, func(x, y *due) int {
-		return cmp.Or(cmp.Compare(x.since, y.since), bytes.Compare(x.claim.Task[:], y.claim.Task[:]), bytes.Compare(x.claim.Digest[:], y.claim.Digest[:]))
+		return cmp.Or(cmp.Compare(x.At, y.At), bytes.Compare(x.claim.Task[:], y.claim.Task[:]), bytes.Compare(x.claim.Digest[:], y.claim.Digest[:]))
 	})
 	out := []wire.Claims{}
 	for _, r := range together(list) {
@@ -260,14 +324,25 @@ type Payer struct {
 	Submitter tasks.NodeID
 	Earned    int
 	Signed    int
-	Last      bool // it is served after others
+	Last      bool  // it is served after others
+	Silent    int   // results it has at present and said nothing of
+	Window    int   // so many it may have; beyond that it gets no more
+	Rest      int64 // until when it gets nothing, for having said nothing; 0: it is served
 }
 
 // Payers returns every submitter of whom something is known.
 func (d *Driver) Payers(ctx context.Context) ([]Payer, error) {
 	list, err := ask(ctx, d, func() (list []Payer) {
+		now := time.Now().UnixMilli()
 		for _, p := range d.payers {
-			list = append(list, Payer{p.Submitter, p.Earned, p.Signed, p.mean()})
+			v := Payer{Submitter: p.Submitter, Earned: p.Earned, Signed: p.Signed, Last: p.mean(), Silent: p.lost, Window: p.window(now)}
+			if p.Rest > now {
+				v.Rest = p.Rest
+			}
+			if s := d.sessions[p.Submitter]; s != nil {
+				v.Silent += s.silent
+			}
+			list = append(list, v)
 		}
 		return list
 	})

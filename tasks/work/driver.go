@@ -123,6 +123,9 @@ func (d *Driver) Serve(ctx context.Context) error {
 		}
 		d.keepCheckpoints()
 	}
+	if len(d.dues) > 0 {
+		d.sweepSoon()
+	}
 	d.widen()
 	for _, s := range d.order {
 		d.work.Go(s.run)
@@ -131,7 +134,7 @@ func (d *Driver) Serve(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			d.sayGoodbye()
-			d.sweep(time.Now().UnixMilli())
+			d.sweep(time.Now().UnixMilli() - claimGrace.Milliseconds())
 			return ctx.Err()
 		case <-d.box.Wake:
 		}
@@ -202,6 +205,11 @@ func (d *Driver) consider(o *wire.Offer, rtt time.Duration, alone bool) *tasks.R
 		s.addrs = o.Addresses
 		s.poke()
 		return nil
+	}
+	if p := d.payers[o.Submitter]; p != nil && p.window(now) == 0 {
+		r := p.muted(0)
+		d.why(*r)
+		return r
 	}
 	if r := d.unfit(o); r != nil {
 		d.why(*r)
@@ -382,6 +390,9 @@ func (d *Driver) Status(ctx context.Context) (Status, error) {
 		st := Status{Paused: d.paused, Killed: d.killed, Slots: d.o.Slots, Done: d.accepted}
 		for _, s := range d.order {
 			v := Session{Submitter: s.peer, Since: s.since, Connected: s.up, Pending: s.pending(), Accepted: s.accepted, Why: s.reason}
+			if why := s.mute(); why != nil {
+				v.Why = why
+			}
 			for _, h := range s.leases() {
 				switch h.state {
 				case queued, ready:

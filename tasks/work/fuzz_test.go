@@ -9,6 +9,7 @@ import (
 	"kith/storage"
 	"kith/storage/dag"
 	"kith/tasks"
+	"kith/tasks/wire"
 )
 
 // oneLog is a log of one snapshot and one record.
@@ -54,6 +55,18 @@ func FuzzRecover(f *testing.F) {
 	f.Add(snap, encode(&record{Settled: &p.Lease}))
 	f.Add(snap, encode(&record{Settled: &p.Lease, Told: &told{Submitter: to, Outcome: tasks.Accepted}}))
 	f.Add(snap, encode(&record{Session: &st}))
+	root := dag.Sum(dag.Raw, dag.SHA256, nil)
+	mine := promise{Submitter: to, Job: tasks.JobID{3}, Root: root, Expiry: 1 << 50, Epoch: 4, Kinds: []string{"x/run"}}
+	self := tasks.NodeID(ed25519.NewKeyFromSeed(make([]byte, 32)).Public().(ed25519.PublicKey))
+	named := mine.claim()
+	mine.Lease = named.Lease(self)
+	body := encode(&wire.Delivered{Results: []wire.Delivery{{Lease: mine.Lease, Root: root}}})
+	word := said{At: 1, Heard: wire.Spoken{Head: wire.Head{Type: wire.TypeDelivered, Submitter: to}, Body: body}}
+	claims := claimRecord{Since: 1, Heard: word.Heard, Leases: []wire.Claim{mine.claim()}, Fresh: true}
+	f.Add(encode(&snapshotFile{Version: snapshotVersion, Sessions: []standing{st}, Promises: []promise{mine}}), encode(&record{Said: &word}))
+	f.Add(encode(&snapshotFile{Version: snapshotVersion, Claims: []claimRecord{claims}}), encode(&record{Payer: &payer{Submitter: to, Earned: 1, Swept: 1, Window: -5}}))
+	f.Add(encode(&snapshotFile{Version: snapshotVersion, Claims: []claimRecord{claims}}), encode(&record{Paid: []tasks.LeaseID{mine.Lease}}))
+	f.Add(snap, encode(&record{Claims: &claims}))
 	point := checkpoint{Key: [32]byte{5}, Root: p.Root, Bytes: 6, At: 1 << 50}
 	f.Add(encode(&snapshotFile{Version: snapshotVersion, Checkpoints: []checkpoint{point, {}, {Bytes: -1}}}), encode(&record{Checkpoint: &point}))
 	f.Add(snap, encode(&record{Done: &point.Key}))
@@ -66,6 +79,16 @@ func FuzzRecover(f *testing.F) {
 			}
 			if n := len(d.points.list); n > maxCheckpoints || n > 0 && (!d.points.list[0].Root.Defined() || d.points.list[0].Bytes < 0) {
 				t.Fatalf("%d checkpoints, %+v", n, d.points.list)
+			}
+			for l, x := range d.dues {
+				if x.claim.Lease(d.self) != l || len(d.dues) > maxDues {
+					t.Fatalf("claim on %s under lease %s, of %d", x.claim.Lease(d.self).Short(), l.Short(), len(d.dues))
+				}
+			}
+			for id, p := range d.payers {
+				if w := p.window(1); p.Submitter != id || w < 0 || w > mostWindow {
+					t.Fatalf("account of %s: %+v", id.Short(), p)
+				}
 			}
 			for _, s := range d.order {
 				if d.sessions[s.peer] != s || len(s.leases()) == 0 {

@@ -59,11 +59,15 @@ func (l *log) Append(rec []byte, _ bool, done func(uint64, error)) {
 	}
 }
 
-func (l *log) Replay(from uint64, fn func(uint64, []byte) error) error {
+// all is what is in the log now.
+func (l *log) all() [][]byte {
 	l.mu.Lock()
-	recs := slices.Clone(l.recs)
-	l.mu.Unlock()
-	for i, r := range recs {
+	defer l.mu.Unlock()
+	return slices.Clone(l.recs)
+}
+
+func (l *log) Replay(from uint64, fn func(uint64, []byte) error) error {
+	for i, r := range l.all() {
 		if uint64(i+1) >= from {
 			if err := fn(uint64(i+1), r); err != nil {
 				return err
@@ -89,6 +93,7 @@ type rig struct {
 	exec   *execute.Executor
 	dials  chan *boss
 	refuse atomic.Bool // dials fail
+	old    atomic.Bool // the submitter is a node that acknowledges nothing
 	tried  atomic.Int64
 	cancel context.CancelFunc
 	done   chan struct{}
@@ -111,15 +116,17 @@ func (r *rig) DialSession(_ context.Context, to tasks.NodeID, _ []string) (work.
 	b := &boss{rig: r, conn: there}
 	r.t.Cleanup(func() { there.Close() })
 	r.dials <- b
-	return &end{here, to}, nil
+	return &end{here, to, r.old.Load()}, nil
 }
 
 type end struct {
 	net.Conn
 	remote tasks.NodeID
+	old    bool
 }
 
 func (e *end) Remote() tasks.NodeID { return e.remote }
+func (e *end) Acknowledges() bool   { return !e.old }
 
 func (r *rig) FetchInput(ctx context.Context, in work.Input, arrived func([]dag.CID)) error {
 	return r.fetch(ctx, in, arrived)

@@ -10,7 +10,10 @@ import (
 )
 
 // hear acts on one message of the submitter; heard is the same word for word, of those about results. It runs in the loop.
-func (s *session) hear(m wire.Message, heard *wire.Spoken) {
+func (s *session) hear(m wire.Message, heard *said) {
+	if heard != nil {
+		s.writeDown(m, heard)
+	}
 	switch m := m.(type) {
 	case *wire.Leases:
 		for i := range m.Leases {
@@ -19,6 +22,10 @@ func (s *session) hear(m wire.Message, heard *wire.Spoken) {
 	case *wire.RevealRequest:
 		for _, l := range m.Leases {
 			s.show(l, heard)
+		}
+	case *wire.Delivered:
+		for i := range m.Results {
+			s.delivered(&m.Results[i], heard)
 		}
 	case *wire.Verdicts:
 		for i := range m.Verdicts {
@@ -80,6 +87,9 @@ func (s *session) refuse(l *tasks.Lease) *tasks.Reason {
 		return ptr(tasks.Because(tasks.Busy, "%d leases already", maxHeld))
 	case l.Epoch != s.epoch:
 		return ptr(tasks.Because(tasks.BadMessage, "lease of another session"))
+	}
+	if why := s.mute(); why != nil {
+		return why
 	}
 	for i := range l.Do.Steps {
 		name := l.Do.Steps[i].Kind
@@ -203,6 +213,7 @@ func (s *session) drop(h *held) {
 		s.queue = slices.DeleteFunc(s.queue, func(q *held) bool { return q == h })
 	}
 	if h.state == keeping || h.state == committed {
+		s.lost(h)
 		d.settle(h)
 	}
 	h.state = over
@@ -237,15 +248,29 @@ func (d *Driver) kept(h *held, err error) {
 	h.s.send()
 }
 
-// show opens a commit: now the submitter may see the output.
-func (s *session) show(l tasks.LeaseID, heard *wire.Spoken) {
+// show opens a commit, if the submitter may see more.
+func (s *session) show(l tasks.LeaseID, heard *said) {
 	h := s.m[l]
 	if h == nil || h.state != committed {
 		s.d.dropped.Add(1)
 		return
 	}
-	h.shown = true
-	s.d.owe(h, heard, false)
+	again := h.asked != nil
+	h.asked = heard
+	if h.shownAt != 0 || s.mayShow() {
+		s.open(h)
+	} else if !again {
+		s.heldBack = append(s.heldBack, h)
+	}
+}
+
+// open lets the submitter see an output.
+func (s *session) open(h *held) {
+	l := h.lease.ID
+	if h.shownAt == 0 {
+		s.shows(h)
+	}
+	s.d.owe(h, h.asked)
 	if h.promise.Blocks == nil {
 		s.d.served.Lock()
 		m := s.d.outputs[s.peer]
@@ -262,21 +287,35 @@ func (s *session) show(l tasks.LeaseID, heard *wire.Spoken) {
 	s.send()
 }
 
-func (s *session) verdict(v *tasks.Verdict, heard *wire.Spoken) {
+// delivered notes that the submitter has the bytes of a result.
+func (s *session) delivered(r *wire.Delivery, heard *said) {
+	h := s.m[r.Lease]
+	if h == nil || h.state != committed || h.promise.Root != r.Root || h.promise.Digest != r.Digest {
+		s.d.dropped.Add(1)
+		return
+	}
+	s.d.owe(h, heard)
+	s.answered(h, true)
+}
+
+func (s *session) verdict(v *tasks.Verdict, heard *said) {
 	h := s.m[v.Lease]
 	if h == nil {
 		return
 	}
 	s.remember(v)
+	if v.Outcome == tasks.Accepted || v.Outcome == tasks.Outvoted {
+		s.answered(h, v.Outcome == tasks.Accepted)
+	}
 	if v.Outcome == tasks.Accepted {
 		s.accepted++
-		s.d.owe(h, heard, true)
+		s.d.owe(h, heard)
 		s.d.accepted++
 		if s.d.o.Book != nil && len(h.lease.Do.Steps) > 0 { // one from before a restart is not known in full
 			s.made[v.Lease] = &h.lease.Do
 		}
 	} else {
-		s.d.unowe(v.Lease)
+		s.d.disown(v)
 		s.d.log.Info("A result was not accepted", "submitter", s.peer, "lease", v.Lease, "outcome", string(v.Outcome))
 	}
 	s.drop(h)
@@ -298,6 +337,7 @@ func (s *session) heartbeat() {
 	}
 	m := &wire.Heartbeat{Load: s.d.load()}
 	now := time.Now().UnixMilli()
+	s.listen(now)
 	for _, h := range s.leases() {
 		if (h.state == keeping || h.state == committed) && h.promise.Expiry+promiseKept.Milliseconds() < now {
 			s.drop(h) // nobody will ask any more
@@ -349,7 +389,7 @@ func (s *session) recount(ack *wire.ReceiptAck) {
 func (s *session) owes(list []tasks.Receipt) bool {
 	for i := range list {
 		o, ok := s.verdicts[list[i].Lease]
-		if x := s.d.dues[list[i].Lease]; !ok && x != nil && x.accepted && x.submitter == s.peer { // late, and yet
+		if x := s.d.dues[list[i].Lease]; !ok && x != nil && x.word() == wire.Approved && x.submitter() == s.peer { // late, and yet
 			o, ok = tasks.Accepted, true
 		}
 		if !ok || o != list[i].Outcome {

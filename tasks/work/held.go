@@ -36,9 +36,13 @@ type held struct {
 	done  int64 // progress, set by the slot through the loop
 	total int64
 	stop  func(tasks.Reason) // while running or preparing
-	shown bool               // the submitter asked to see it
+	asked *said              // the submitter's demand to see it
 	point [32]byte           // pointKey, once it has run
 	share bool               // its inputs are public and may go on to others
+
+	shownAt  int64 // when the submitter was first shown it, Unix milliseconds; 0: it was not
+	answered bool  // it said a word on it, or never will
+	overdue  bool  // and should have by now
 
 	promise promise
 }

@@ -19,6 +19,7 @@ type record struct {
 	Settled *tasks.LeaseID  `cbor:"settled"` // the promise counts no more
 	Told    *told           `cbor:"told"`    // with Settled, if that was by a verdict
 	Session *standing       `cbor:"session"`
+	Said    *said           `cbor:"said,omitempty"` // of promises that are not settled yet
 	Claims  *claimRecord    `cbor:"claims,omitempty"`
 	Paid    []tasks.LeaseID `cbor:"paid,omitempty"` // claims that count no more
 	Payer   *payer          `cbor:"payer,omitempty"`
@@ -141,22 +142,30 @@ func (d *Driver) recover() error {
 		case r.Settled != nil:
 			delete(promises, *r.Settled)
 			if r.Told != nil {
+				if v := (tasks.Verdict{Lease: *r.Settled, Outcome: r.Told.Outcome}); v.Outcome != tasks.Accepted {
+					d.disown(&v)
+				}
 				d.heard[r.Told.Submitter] = append(d.heard[r.Told.Submitter], tasks.Verdict{Lease: *r.Settled, Outcome: r.Told.Outcome})
 			}
 		case r.Session != nil:
 			sessions[r.Session.Submitter] = r.Session
+		case r.Said != nil:
+			leases, _ := r.Said.Heard.Says()
+			for _, l := range leases {
+				if p := promises[l]; p != nil {
+					d.claimOn(p, r.Said)
+				}
+			}
 		case r.Claims != nil:
 			d.remind(r.Claims)
 		case r.Payer != nil:
-			d.payers[r.Payer.Submitter] = r.Payer
+			d.counted(r.Payer)
 		case r.Checkpoint != nil:
 			d.points.put(*r.Checkpoint)
 		case r.Done != nil:
 			d.points.remove(*r.Done)
 		}
-		for _, l := range r.Paid {
-			delete(d.dues, l)
-		}
+		d.receive(r.Paid)
 		return nil
 	}); err != nil {
 		return err
@@ -206,7 +215,7 @@ func (d *Driver) snapshot() {
 	}
 	list := make([]*due, 0, len(d.dues))
 	for _, l := range d.dueOrder {
-		if x := d.dues[l]; x != nil && x.written {
+		if x := d.dues[l]; x != nil {
 			list = append(list, x)
 		}
 	}
@@ -253,7 +262,7 @@ func (d *Driver) countersign(s *session, m *wire.Receipts) {
 		Sig: wire.SignBatch(d.o.Network, d.o.Key, s.peer, d.self, m.Root, len(m.Receipts)),
 	}
 	s.recount(ack)
-	d.paid(s, m.Receipts)
+	d.paid(m.Receipts, s.pays)
 	if d.o.Book != nil {
 		b, err := dag.Marshal(&Receipts{Submitter: s.peer, At: time.Now().UnixMilli(), Batch: *m, Ack: ack.Sig})
 		if err != nil {

@@ -135,4 +135,6 @@ type Stream interface {
 	io.ReadWriteCloser
 	SetDeadline(time.Time) error
 	Remote() tasks.NodeID
+	// Acknowledges reports whether the stream is one of wire.ProtocolDelivery.
+	Acknowledges() bool
 }

@@ -58,6 +58,11 @@ type session struct {
 	signed    map[[32]byte]*wire.ReceiptAck
 	recounted [][32]byte // keys of signed, oldest first
 
+	acknowledges bool    // the submitter knows wire.Delivered
+	silent       int     // results it was shown and said nothing of
+	overdue      int     // of them, on which a word should have come
+	heldBack     []*held // asked for and not shown: see mayShow
+
 	mu  sync.Mutex
 	out outbox
 }
@@ -268,6 +273,7 @@ func (s *session) greet(c *connection, hello *wire.Hello) (*wire.Welcome, error)
 func (s *session) welcomed(c *connection, w *wire.Welcome) {
 	d := s.d
 	s.conn, s.up, s.reason = c, true, w.Reason
+	s.acknowledges, s.heldBack = c.stream.Acknowledges(), nil
 	if w.Reason != nil {
 		d.why(*w.Reason)
 	}
@@ -279,8 +285,10 @@ func (s *session) welcomed(c *connection, w *wire.Welcome) {
 			s.drop(h)
 			continue
 		}
-		if h.state == committed {
-			h.shown = false
+		if h.asked = nil; h.state == committed {
+			if h.shownAt != 0 {
+				h.shownAt = time.Now().UnixMilli() // only now can it say anything again
+			}
 			s.out.commits = append(s.out.commits, h.promise.commit(d.self))
 		}
 	}
@@ -304,7 +312,7 @@ func (c *connection) poke() {
 // time, so that the way there and back is paid once for all.
 func (s *session) want() int {
 	d := s.d
-	if d.paused || d.killed {
+	if d.paused || d.killed || s.mute() != nil {
 		return 0
 	}
 	depth := 2
@@ -395,16 +403,16 @@ func (s *session) read(c *connection) error {
 		if err != nil {
 			return fmt.Errorf("read: %w", err)
 		}
-		var heard *wire.Spoken
+		var heard *said
 		switch m := m.(type) {
 		case *wire.Bye:
 			return m.Reason
-		case *wire.Verdicts, *wire.RevealRequest: // what may have to be shown to others
-			said, err := c.wire.Spoken(frame)
+		case *wire.Verdicts, *wire.Delivered, *wire.RevealRequest: // what may have to be shown to others
+			spoken, err := c.wire.Spoken(frame)
 			if err != nil {
 				return fmt.Errorf("read: %w", err)
 			}
-			heard = &said
+			heard = &said{At: time.Now().UnixMilli(), Heard: spoken}
 		}
 		select {
 		case credit <- struct{}{}:
