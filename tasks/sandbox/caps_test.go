@@ -275,7 +275,7 @@ func TestCapsIO(t *testing.T) {
 	w := sandboxtest.Do("fill", "")
 	w.Limits.ScratchBytes, w.Limits.WallMillis = 1<<30, 600_000
 	began := time.Now()
-	end, _ := lend(t, e, w)
+	end, result := lend(t, e, w)
 	for e.Load().IO == 0 {
 		if time.Since(began) > 20*time.Second {
 			t.Skip("this system does not count the bytes of a process")
@@ -284,7 +284,11 @@ func TestCapsIO(t *testing.T) {
 	}
 	// A burst between two samples, which lie far apart on a busy machine, is paid back: in the end the rate holds.
 	for deadline := began.Add(20 * time.Second); ; {
-		time.Sleep(1500 * time.Millisecond)
+		select {
+		case err := <-result:
+			t.Fatalf("it wrote all it may: %v", err)
+		case <-time.After(1500 * time.Millisecond):
+		}
 		wrote, took := e.Load().IO, time.Since(began)
 		if most := rate*took.Seconds() + 16<<20; float64(wrote) <= most {
 			break
