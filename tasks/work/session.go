@@ -23,7 +23,7 @@ const (
 	floodBurst  = 10000            // and at once
 	maxHeld     = wire.MaxBeats    // leases of one submitter; more go back
 	window      = 200 * time.Millisecond
-	maxDepth    = 32 // leases a slot may have waiting, so that tiny tasks come in batches
+	maxDepth    = 128 // leases a slot may have waiting, so that tiny tasks come in batches
 	firstRetry  = 500 * time.Millisecond
 	lastRetry   = 30 * time.Second
 	idleTries   = 6                // reconnects of a session that holds nothing
