@@ -32,14 +32,16 @@ type Book struct {
 	skills   map[skill]Standing
 	touched  map[skill]struct{} // since Changes
 	cases    []Case
+	room     int    // of cases
 	newCases []Case // since Changes
+	graph    *graph // of the cases; nil: not laid out
 	lies     map[tasks.NodeID]Lie
 	alarm    int64 // when the newest of them was proven; 0: there is none
 }
 
 // NewBook makes an empty book.
 func NewBook() *Book {
-	return &Book{records: map[tasks.NodeID]Record{}, skills: map[skill]Standing{}, touched: map[skill]struct{}{}, lies: map[tasks.NodeID]Lie{}, most: MaxNodes}
+	return &Book{records: map[tasks.NodeID]Record{}, skills: map[skill]Standing{}, touched: map[skill]struct{}{}, lies: map[tasks.NodeID]Lie{}, most: MaxNodes, room: MaxCases}
 }
 
 // Get returns the record of a node as it stands at now; of a node never seen, the record of a newcomer.

@@ -7,8 +7,11 @@ package trust
 // if its right copy can be reached in what a largest flow leaves over, and in none if its left copy can. Which largest
 // flow that is makes no difference.
 func covers(weight []int, near [][]int) (every, none []bool) {
-	n := len(weight)
-	f := &flow{arcs: make([][]arc, 2*n+2)}
+	n, edges := len(weight), 0
+	for _, list := range near {
+		edges += len(list)
+	}
+	f := newFlow(2*n+2, 2*n+edges)
 	source, sink := 2*n, 2*n+1
 	for v := range n {
 		f.join(source, v, weight[v])
@@ -18,7 +21,7 @@ func covers(weight []int, near [][]int) (every, none []bool) {
 		}
 	}
 	for f.layers(source); f.level[sink] >= 0; f.layers(source) {
-		f.next = make([]int, len(f.arcs))
+		copy(f.next, f.last)
 		for f.push(source, sink, unlimited) > 0 {
 		}
 	}
@@ -31,35 +34,50 @@ func covers(weight []int, near [][]int) (every, none []bool) {
 
 const unlimited = 1 << 60
 
-// flow is a network with what its arcs can still carry (Dinic's algorithm).
+// flow is a network with what its arcs can still carry (Dinic's algorithm). Arcs are numbered; the opposite of arc i is
+// i^1.
 type flow struct {
-	arcs  [][]arc
+	arcs  []arc
+	last  []int // arc of each vertex from which the others are chained; -1: it has none
 	level []int // arcs from the source; -1: out of reach
 	next  []int // arc to try next
+	queue []int
 }
 
 type arc struct {
-	to, back int // back is the place of the opposite arc
+	to, next int // next is another arc of the vertex that this one leaves
 	room     int
 }
 
+func newFlow(vertices, arcs int) *flow {
+	all := make([]int, 4*vertices)
+	f := &flow{arcs: make([]arc, 0, 2*arcs), last: all[:vertices], level: all[vertices : 2*vertices], next: all[2*vertices : 3*vertices], queue: all[3*vertices:]}
+	for i := range f.last {
+		f.last[i] = -1
+	}
+	return f
+}
+
 func (f *flow) join(from, to, room int) {
-	f.arcs[from] = append(f.arcs[from], arc{to, len(f.arcs[to]), room})
-	f.arcs[to] = append(f.arcs[to], arc{from, len(f.arcs[from]) - 1, 0})
+	i := len(f.arcs)
+	f.arcs = append(f.arcs, arc{to, f.last[from], room}, arc{from, f.last[to], 0})
+	f.last[from], f.last[to] = i, i+1
 }
 
 // layers finds how far everything is from the source.
 func (f *flow) layers(source int) {
-	f.level = make([]int, len(f.arcs))
 	for i := range f.level {
 		f.level[i] = -1
 	}
 	f.level[source] = 0
-	for list := []int{source}; len(list) > 0; list = list[1:] {
-		for _, a := range f.arcs[list[0]] {
-			if a.room > 0 && f.level[a.to] < 0 {
-				f.level[a.to] = f.level[list[0]] + 1
-				list = append(list, a.to)
+	f.queue[0] = source
+	for at, end := 0, 1; at < end; at++ {
+		v := f.queue[at]
+		for i := f.last[v]; i >= 0; i = f.arcs[i].next {
+			if a := &f.arcs[i]; a.room > 0 && f.level[a.to] < 0 {
+				f.level[a.to] = f.level[v] + 1
+				f.queue[end] = a.to
+				end++
 			}
 		}
 	}
@@ -70,14 +88,15 @@ func (f *flow) push(at, sink, most int) int {
 	if at == sink {
 		return most
 	}
-	for ; f.next[at] < len(f.arcs[at]); f.next[at]++ {
-		a := &f.arcs[at][f.next[at]]
+	for ; f.next[at] >= 0; f.next[at] = f.arcs[f.next[at]].next {
+		i := f.next[at]
+		a := &f.arcs[i]
 		if a.room == 0 || f.level[a.to] != f.level[at]+1 {
 			continue
 		}
 		if sent := f.push(a.to, sink, min(most, a.room)); sent > 0 {
 			a.room -= sent
-			f.arcs[a.to][a.back].room += sent
+			f.arcs[i^1].room += sent
 			return sent
 		}
 	}

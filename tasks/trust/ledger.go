@@ -98,6 +98,7 @@ func (b *Book) Fold(l *Ledger) error {
 	for _, c := range l.Cases {
 		b.addCase(c)
 	}
+	b.graph = nil
 	clear(b.lies)
 	for _, x := range l.Lies {
 		b.lies[x.Node] = x

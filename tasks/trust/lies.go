@@ -16,7 +16,8 @@ import (
 // it carried verdicts, less if it was outvoted; and the nodes of one group cost no more together than a node that is its
 // own, so that a swarm behind one address outweighs nobody. The covers are found anew with every new contradiction. A liar
 // stays one while some cheapest cover has it, so that nodes outvoted by colluders are cleared when the colluders are
-// found, and colluders are not because two explanations come to cost the same.
+// found, and colluders are not because two explanations come to cost the same. Covers are cheapest part by part, so that only
+// the part of the graph that a contradiction belongs to is looked at again (graph).
 
 // Proof of lies.
 const (
@@ -63,7 +64,7 @@ type Lie struct {
 func (b *Book) addCase(c Case) {
 	b.cases = append(b.cases, c)
 	b.newCases = append(b.newCases, c)
-	if len(b.cases) <= MaxCases {
+	if len(b.cases) <= b.room {
 		return
 	}
 	for _, s := range b.cases[0].Sides {
@@ -72,109 +73,53 @@ func (b *Book) addCase(c Case) {
 			b.lies[s.Node] = l
 		}
 	}
+	if g := b.graph; g != nil && len(g.in) > 0 {
+		if g.in[0] {
+			g.drop(&b.cases[0])
+		}
+		g.in = append(g.in[:0], g.in[1:]...)
+	}
 	b.cases = append(b.cases[:0], b.cases[1:]...)
 }
 
-// voice is one node in the graph of contradictions.
-type voice struct {
-	id      tasks.NodeID
-	group   int
-	against map[int]struct{} // voices it contradicts
-	won     int              // contradictions it was on the side of the verdict in
-	lost    int              // and on the other
-	lied    bool
-}
-
-// graph lays out who contradicts whom.
-func (b *Book) graph(now int64) []voice {
-	var list []voice
-	byID, groups := map[tasks.NodeID]int{}, map[string]int{}
-	index := func(s *Side) int {
-		i, ok := byID[s.Node]
-		if !ok {
-			i = len(list)
-			byID[s.Node] = i
-			list = append(list, voice{id: s.Node, against: map[int]struct{}{}})
-		}
-		g := s.Group
-		if g == "" {
-			g = string(s.Node[:])
-		}
-		if _, ok := groups[g]; !ok {
-			groups[g] = len(groups)
-		}
-		list[i].group = groups[g]
-		return i
-	}
-	for k := range b.cases {
-		c := &b.cases[k]
-		if now-c.At >= lieMillis {
-			continue
-		}
-		for i := range c.Sides {
-			if x := &list[index(&c.Sides[i])]; c.Sides[i].Won {
-				x.won++
-			} else {
-				x.lost++
-			}
-			for j := range c.Sides[:i] {
-				if !bytes.Equal(c.Sides[i].Root, c.Sides[j].Root) {
-					x, y := index(&c.Sides[i]), index(&c.Sides[j])
-					list[x].against[y], list[y].against[x] = struct{}{}, struct{}{}
-				}
-			}
-		}
-	}
-	return list
-}
-
-// graphOf is what covers wants of the voices that are not known to lie anyway.
-func graphOf(list []voice) (weight []int, near [][]int) {
-	members := map[int]int{}
-	for i := range list {
-		members[list[i].group]++
-	}
-	weight, near = make([]int, len(list)), make([][]int, len(list))
-	for i := range list {
-		v := &list[i]
-		weight[i] = max(1, groupWeight*(surprise+min(v.won, surprise))/(surprise+min(v.lost, surprise))/members[v.group])
-		for o := range list[i].against {
-			if !list[i].lied && !list[o].lied {
-				near[i] = append(near[i], o)
-			}
-		}
-	}
-	return weight, near
-}
-
-// judge finds the liars anew.
+// judge finds the liars anew, where something has changed: what is contradicted by nobody that a new contradiction concerns
+// stands as it stood.
 func (b *Book) judge(now int64) (lied, cleared []tasks.NodeID) {
-	maps.DeleteFunc(b.lies, func(_ tasks.NodeID, l Lie) bool { return now >= l.Until })
-	list := b.graph(now)
-	for i := range list {
-		list[i].lied = b.lies[list[i].id].Closed
+	g, anew := b.layOut(now)
+	for id, l := range b.lies {
+		if now >= l.Until {
+			delete(b.lies, id)
+			g.touch(id)
+		}
 	}
-	every, none := covers(graphOf(list))
-	for i := range list {
-		list[i].lied = list[i].lied || every[i]
+	var asked []tasks.NodeID // who may be cleared
+	if anew {
+		asked = sorted(b.lies)
 	}
 	found := map[tasks.NodeID]int{}
-	seen := map[int]struct{}{}
-	for i := range list {
-		least := accusers
-		if _, before := b.lies[list[i].id]; before && !none[i] {
-			least = lasting
-		} else if !every[i] {
-			continue
-		}
-		clear(seen)
-		for o := range list[i].against {
-			if !list[o].lied {
-				seen[list[o].group] = struct{}{}
+	seen := map[string]struct{}{}
+	for _, part := range g.parts() {
+		g.solve(part, func(id tasks.NodeID) bool { return b.lies[id].Closed })
+		for _, v := range part {
+			l, before := b.lies[v.id]
+			if before && !l.Closed {
+				asked = append(asked, v.id)
 			}
-		}
-		if len(seen) >= least {
-			found[list[i].id] = len(seen)
+			least := accusers
+			if before && !v.none {
+				least = lasting
+			} else if !v.every {
+				continue
+			}
+			clear(seen)
+			for o := range v.against {
+				if !o.lied {
+					seen[o.group] = struct{}{}
+				}
+			}
+			if len(seen) >= least {
+				found[v.id] = len(seen)
+			}
 		}
 	}
 	for _, id := range sorted(found) {
@@ -191,12 +136,14 @@ func (b *Book) judge(now int64) (lied, cleared []tasks.NodeID) {
 		l.Accusers = max(l.Accusers, found[id])
 		b.lies[id] = l
 	}
-	for _, id := range sorted(b.lies) {
-		if _, still := found[id]; !still && !b.lies[id].Closed {
+	for _, id := range asked {
+		_, still := found[id]
+		if l, known := b.lies[id]; known && !still && !l.Closed {
 			cleared = append(cleared, id)
 			delete(b.lies, id)
 		}
 	}
+	slices.SortFunc(cleared, func(x, y tasks.NodeID) int { return bytes.Compare(x[:], y[:]) })
 	b.remember()
 	return lied, cleared
 }
@@ -219,6 +166,7 @@ func (b *Book) Appeal(node tasks.NodeID) bool {
 	_, any := b.lies[node]
 	delete(b.lies, node)
 	b.remember()
+	b.graph = nil // laid out when it is wanted again
 	for i := range b.cases {
 		c := &b.cases[i]
 		kept := slices.DeleteFunc(slices.Clone(c.Sides), func(s Side) bool { return s.Node == node })
