@@ -381,6 +381,9 @@ func (w *World) compute(l *lease, h *host) {
 			l.root = sumOf("wrong", w.rng.Uint64(), uint64(l.host), 0)
 		}
 	}
+	if c.Actor.Lies() && !lies {
+		w.m.goodwill += float64(l.cost)
+	}
 	l.digest = digestOf(l.id, l.root)
 	if c.Actor == scenario.Copier && lies {
 		l.digest[0] ^= 1 // another worker's digest, under another salt

@@ -24,6 +24,7 @@ type meter struct {
 	hedges     int64 // copies of stragglers that began to run
 	leases     int64
 	wrongEver  int64
+	goodwill   float64 // plain host seconds that liars were honest for
 	unaudited  float64 // lies told alone, each times the chance that no audit is drawn for it
 	dials      float64
 	unknown    int64 // hosts that gossip did not reach at the beginning of a search, over all searches
@@ -250,11 +251,52 @@ func (w *World) people(v map[string]float64) {
 	if w.m.unaudited > 0 {
 		v["wrong.told"] = 100 * float64(w.m.wrong) / w.m.unaudited
 	}
+	w.colluders(v)
+	if lied > 0 {
+		v["lie.work"] = w.m.goodwill
+		if w.m.wrong > 0 {
+			v["lie.cost"] = w.m.goodwill / float64(w.m.wrong)
+		}
+	}
 	v["suspected"] = float64(suspected)
 	v["fairness"] = report.Jain(fair)
 	if lied > 0 {
 		v["caught"] = percent(float64(len(detect)), float64(lied))
 		v["detect"], v["detect.trusted"], v["detect.time"] = report.Quantile(detect, .5), report.Quantile(trusted, .5), report.Quantile(times, .5)
+	}
+}
+
+// colluders works out how well the books tell who colludes.
+func (w *World) colluders(v map[string]float64) {
+	held, right, together, lied := 0.0, 0.0, 0.0, 0.0
+	for _, s := range w.subs {
+		for _, c := range s.book.Collusions(w.millis()) {
+			act := w.classes[w.hosts[w.hostOf(c.Node)].class].Actor
+			guilty := act == scenario.Colluder || act == scenario.Sybil
+			if guilty && c.Of > 0 {
+				together++
+			}
+			if c.Chance < trust.Colluding {
+				held++
+				if guilty {
+					right++
+				}
+			}
+		}
+	}
+	for i := range w.hosts {
+		if act := w.classes[w.hosts[i].class].Actor; w.hosts[i].lies > 0 && (act == scenario.Colluder || act == scenario.Sybil) {
+			lied += float64(len(w.subs))
+		}
+	}
+	if held > 0 {
+		v["collusion.precision"] = percent(right, held)
+	}
+	if together > 0 {
+		v["collusion.recall"] = percent(right, together)
+	}
+	if lied > 0 {
+		v["collusion.found"] = percent(right, lied)
 	}
 }
 

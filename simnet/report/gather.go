@@ -35,6 +35,14 @@ func Gather(sc *scenario.Scenario, runs []*Report) *Report {
 			r.Spread[m.Name], r.Values[m.Name] = s, s.Mean
 		}
 	}
+	// A cost for each lie is that of all runs together: in some no lie stands, which says the more.
+	if work, wrong := r.Spread["lie.work"], r.Spread["wrong"]; work.Runs > 0 {
+		delete(r.Spread, "lie.cost")
+		delete(r.Values, "lie.cost")
+		if wrong.Mean > 0 {
+			r.Values["lie.cost"] = work.Mean * float64(work.Runs) / (wrong.Mean * float64(wrong.Runs))
+		}
+	}
 	traffic := map[string]int{}
 	for _, x := range runs {
 		r.Runs = append(r.Runs, Run{x.Seed, x.Passed, x.Values, x.Digest})

@@ -141,6 +141,15 @@ func (b *Band) Verdict() string {
 	return "MISSED"
 }
 
+// Cost says what the liars' honest work bought, where that was nothing and so no cost of one lie can be told; else "".
+func (r *Report) Cost() string {
+	work := r.Values["lie.work"] * float64(max(1, len(r.Runs)))
+	if work == 0 || r.Values["wrong"] > 0 {
+		return ""
+	}
+	return fmt.Sprintf("no lie stands: %.4g s of honest work bought none", work)
+}
+
 // Seeds says which seeds the report is of.
 func (r *Report) Seeds() string {
 	if n := len(r.Runs); n > 1 {
@@ -187,6 +196,9 @@ func (r *Report) Text(w io.Writer) error {
 		} else if !x.Known {
 			fmt.Fprintf(&b, "        rung %s does not measure it\n", r.Rung)
 		}
+	}
+	if c := r.Cost(); c != "" {
+		b.WriteString(c + "\n")
 	}
 	for _, n := range r.Notes {
 		fmt.Fprintf(&b, "note: %s\n", n)

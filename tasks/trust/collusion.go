@@ -27,12 +27,13 @@ const (
 )
 
 // Collusions returns the nodes that gave rejected results, the most suspicious first. A result is rejected if nobody
-// gave it who is not a liar.
+// gave it who is not a liar, and somebody who is not gave another: liars among themselves may also have spoken the truth.
 func (b *Book) Collusions(now int64) []Collusion {
 	at := map[tasks.NodeID]*Collusion{}
 	for k := range b.cases {
 		c := &b.cases[k]
 		var rejected []*Side
+		someone := false // of those who are no liars
 		for i := range c.Sides {
 			s := &c.Sides[i]
 			honest := false
@@ -42,9 +43,12 @@ func (b *Book) Collusions(now int64) []Collusion {
 					honest = true
 				}
 			}
-			if !honest {
+			if someone = someone || honest; !honest {
 				rejected = append(rejected, s)
 			}
+		}
+		if !someone {
+			continue
 		}
 		for _, s := range rejected {
 			x := at[s.Node]
