@@ -222,7 +222,7 @@ func (n *Node) parts(l *live, stop context.CancelCauseFunc) []suture.Service {
 		part("registry", l.network.registry.Serve),
 		part("depot", l.depot.Serve),
 		part("depots of others", l.depots.Serve),
-		fatal("submitting side", l.submits.driver.Serve, stop),
+		fatal("submitting side", n.served("the log of jobs and of trust", submitDir, l.submits.driver.Serve), stop),
 		fatal("working side", l.works.run, stop),
 		part("owner's word", l.gives.serve),
 		part("stewards' word", l.notices.Serve),

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -21,6 +22,8 @@ import (
 	"kith/node/config"
 	"kith/node/lock"
 	"kith/storage"
+	"kith/storage/dag"
+	"kith/storage/eventlog"
 	"kith/tasks"
 	"kith/tasks/sandbox"
 )
@@ -355,6 +358,85 @@ func TestOwnersSwitchReachesRunningWork(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "a cancelled task ends", func() bool { return at() == 0 })
+}
+
+// What a newer version wrote about reputation stops this one, which says so, names the folder and leaves it as it was. The
+// newer one finds everything again.
+func TestReputationFromTheFuture(t *testing.T) {
+	type skill struct {
+		What string `cbor:"what"`
+	}
+	type ledger struct { // with a field that this version does not know
+		Verdicts int64   `cbor:"verdicts"`
+		Skills   []skill `cbor:"skills"`
+		Virtue   int     `cbor:"virtue"`
+	}
+	future, err := dag.Marshal(&ledger{Verdicts: 7, Virtue: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	later, err := dag.Marshal(map[string]any{"v": 2, "everything": "else"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, write := range map[string]func(*eventlog.Log) error{
+		"a record": func(*eventlog.Log) error { return nil },
+		"a snapshot": func(l *eventlog.Log) error {
+			return l.WriteSnapshot(1, func(w io.Writer) error { _, err := w.Write(later); return err })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			home := t.TempDir()
+			dir := filepath.Join(home, filepath.FromSlash(submitDir))
+			if err := os.MkdirAll(dir, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			log, err := eventlog.Open(dir, eventlog.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			done := make(chan error, 1)
+			log.Append(slices.Concat(make([]byte, 40), future), true, func(_ uint64, err error) { done <- err })
+			if err := errors.Join(<-done, write(log), log.Close()); err != nil {
+				t.Fatal(err)
+			}
+			before := contents(t, dir)
+			n, err := New(Options{Home: home, Page: fstest.MapFS{}, Logger: logger(t)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = n.Serve(t.Context())
+			if !errors.Is(err, storage.ErrVersion) || !strings.Contains(err.Error(), dir) || !strings.Contains(err.Error(), "update Kith") {
+				t.Fatalf("got %v", err)
+			}
+			after := contents(t, dir)
+			for file, b := range before {
+				if !strings.HasPrefix(after[file], b) { // a log notes that it was closed
+					t.Errorf("%s was changed: %q and then %q", file, b, after[file])
+				}
+			}
+		})
+	}
+}
+
+// contents are the files of a folder that hold something.
+func contents(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := map[string]string{}
+	for _, e := range entries {
+		b, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(b) > 0 {
+			files[e.Name()] = string(b)
+		}
+	}
+	return files
 }
 
 func TestDamagedStoresAreNamedAndKept(t *testing.T) {

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -64,11 +65,24 @@ func damage(what, path string, err error) error {
 	switch {
 	case errors.Is(err, storage.ErrCorrupt):
 		return fmt.Errorf("%s in %s is damaged: %w; nothing was changed: copy the folder somewhere safe, then move %s away to start without it", what, path, err, path)
+	case errors.Is(err, storage.ErrVersion):
+		return fmt.Errorf("%s in %s was written by a newer version of Kith: %w; nothing was changed: update Kith, or copy the folder somewhere safe and move %s away to start without it", what, path, err, path)
 	case errors.Is(err, syscall.ENOTDIR):
 		return fmt.Errorf("%s cannot be in %s: %w; a file stands where a folder belongs: move it away", what, path, err)
 	case errors.Is(err, storage.ErrFull):
 		return fmt.Errorf("%s in %s cannot be opened: %w; free some space: kith space shows what could go", what, path, err)
 	default:
 		return fmt.Errorf("open %s in %s: %w", what, path, err)
+	}
+}
+
+// served adds the way out to what a driver says of its log, where that is what ends it.
+func (n *Node) served(what, dir string, serve func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		err := serve(ctx)
+		if errors.Is(err, storage.ErrVersion) {
+			err = damage(what, filepath.Join(n.o.Home, filepath.FromSlash(dir)), err)
+		}
+		return err
 	}
 }

@@ -17,6 +17,8 @@ var (
 	ErrNotFound = errors.New("not found")
 	// ErrCorrupt: what the disk holds is not what was written; the wrapped text names the block or file.
 	ErrCorrupt = errors.New("stored data is corrupt")
+	// ErrVersion: what is stored is whole and says what this program does not know. A newer one wrote it.
+	ErrVersion = errors.New("stored data is of another version")
 	// ErrFull: the disk or a quota is full; nothing was written.
 	ErrFull = errors.New("no space left for this data")
 	// ErrClosed: the store was closed.

@@ -67,23 +67,24 @@ func (d *Driver) replay(rec []byte) error {
 	for _, b := range rec[32:40] {
 		at = at<<8 | int64(b)
 	}
+	// The log has checked its bytes: what cannot be read was written by a program that knows more.
 	if id == (tasks.JobID{}) && rec[40]>>5 == 5 { // a map
 		var l trust.Ledger
 		if err := dag.Unmarshal(rec[40:], &l); err != nil {
-			return fmt.Errorf("%w: %w", storage.ErrCorrupt, err)
+			return fmt.Errorf("%w: %w", storage.ErrVersion, err)
 		}
 		return d.readLedger(&l)
 	}
 	if id == (tasks.JobID{}) {
 		var list []trust.Entry
 		if err := dag.Unmarshal(rec[40:], &list); err != nil {
-			return fmt.Errorf("%w: %w", storage.ErrCorrupt, err)
+			return fmt.Errorf("%w: %w", storage.ErrVersion, err)
 		}
 		return d.readTrust(list)
 	}
 	ev, err := job.Decode(rec[40:])
 	if err != nil {
-		return fmt.Errorf("%w: %w", storage.ErrCorrupt, err)
+		return fmt.Errorf("%w: %w", storage.ErrVersion, err)
 	}
 	if first, ok := ev.(*job.Accepted); ok {
 		if _, twice := d.jobs[id]; !twice {
@@ -301,10 +302,10 @@ func (d *Driver) readSnapshot(r io.Reader) error {
 	}
 	var f snapshotFile
 	if err := dag.Unmarshal(b, &f); err != nil {
-		return fmt.Errorf("%w: %w", storage.ErrCorrupt, err)
+		return fmt.Errorf("%w: %w", storage.ErrVersion, err)
 	}
 	if f.Version != snapshotVersion {
-		return fmt.Errorf("version %d, this program knows %d", f.Version, snapshotVersion)
+		return fmt.Errorf("%w: version %d, this program knows %d", storage.ErrVersion, f.Version, snapshotVersion)
 	}
 	if err := d.readTrust(f.Trust); err != nil {
 		return err
@@ -317,7 +318,7 @@ func (d *Driver) readSnapshot(r io.Reader) error {
 	for _, b := range f.Jobs {
 		st, err := job.Restore(b)
 		if err != nil {
-			return fmt.Errorf("%w: %w", storage.ErrCorrupt, err)
+			return fmt.Errorf("%w: %w", storage.ErrVersion, err)
 		}
 		d.jobs[st.Job().ID] = &running{id: st.Job().ID, state: st}
 	}

@@ -100,7 +100,7 @@ func (d *Driver) readTrust(list []trust.Entry) error {
 	for i := range list {
 		list[i].Record.Day = min(list[i].Record.Day, today+1) // a clock that was ahead then must not keep it from fading
 		if err := d.trust.Set(list[i]); err != nil {
-			return fmt.Errorf("%w: %w", storage.ErrCorrupt, err)
+			return fmt.Errorf("%w: %w", storage.ErrVersion, err)
 		}
 	}
 	return nil
@@ -108,7 +108,7 @@ func (d *Driver) readTrust(list []trust.Entry) error {
 
 func (d *Driver) readLedger(l *trust.Ledger) error {
 	if err := d.trust.Fold(l); err != nil {
-		return fmt.Errorf("%w: %w", storage.ErrCorrupt, err)
+		return fmt.Errorf("%w: %w", storage.ErrVersion, err)
 	}
 	return nil
 }
