@@ -62,7 +62,7 @@ func (n *Node) credit(ctx context.Context) (api.Credit, error) {
 
 // accountOf is a statement as one of its nodes sees it, beside how others sign for what they accepted of it.
 func accountOf(me tasks.NodeID, s *credit.Statement, payers []work.Payer) api.Credit {
-	out := api.Credit{Balance: s.Balance(me), Digest: hex.EncodeToString(s.Digest[:8]), With: []api.CreditWith{}, Void: map[string]int{}, Asked: s.Asked}
+	out := api.Credit{Balance: s.Balance(me), Digest: hex.EncodeToString(s.Digest[:8]), With: []api.CreditWith{}, Void: map[string]int{}, Asked: s.Asked, Delivered: s.Delivered}
 	for why, count := range s.Void {
 		out.Void[string(why)] = count
 	}
@@ -84,9 +84,9 @@ func accountOf(me tasks.NodeID, s *credit.Statement, payers []work.Payer) api.Cr
 		}
 	}
 	for _, p := range payers {
-		if p.Earned > 0 {
+		if p.Earned > 0 || p.Silent > 0 || p.Rest > 0 {
 			w := at(p.Submitter)
-			w.Earned, w.Signed, w.Last = p.Earned, p.Signed, p.Last
+			w.Earned, w.Signed, w.Last, w.Silent, w.Rest = p.Earned, p.Signed, p.Last, p.Silent, p.Rest
 		}
 	}
 	for _, w := range with {

@@ -14,19 +14,22 @@ import (
 func TestAccountOf(t *testing.T) {
 	me, you, they := tasks.NodeID{1}, tasks.NodeID{2}, tasks.NodeID{3}
 	s := &credit.Statement{
-		Asked: 1, Void: map[credit.Void]int{credit.Doubled: 2},
+		Asked: 2, Delivered: 1, Void: map[credit.Void]int{credit.Doubled: 2},
 		Transfers: []credit.Transfer{
 			{Worker: me, Submitter: you, Net: 700, Gained: 800, Spent: 100, Receipts: 9, Unsigned: 50, Claims: 1},
 			{Worker: they, Submitter: me, Net: 300, Gained: 300, Receipts: 3},
 			{Worker: they, Submitter: you, Net: 9000, Gained: 9000, Receipts: 1},
 		},
 	}
-	got := accountOf(me, s, []work.Payer{{Submitter: you, Earned: 40, Signed: 12, Last: true}, {Submitter: tasks.NodeID{9}}})
+	got := accountOf(me, s, []work.Payer{
+		{Submitter: you, Earned: 40, Signed: 12, Last: true, Silent: 3, Window: 8}, {Submitter: tasks.NodeID{8}, Rest: 9}, {Submitter: tasks.NodeID{9}, Window: 4},
+	})
 	want := []api.CreditWith{
-		{Node: you, Net: 700, Did: 800, Got: 100, Receipts: 9, Unsigned: 50, Claims: 1, Earned: 40, Signed: 12, Last: true},
+		{Node: you, Net: 700, Did: 800, Got: 100, Receipts: 9, Unsigned: 50, Claims: 1, Earned: 40, Signed: 12, Last: true, Silent: 3},
+		{Node: tasks.NodeID{8}, Rest: 9},
 		{Node: they, Net: -300, Got: 300, Receipts: 3},
 	}
-	if !reflect.DeepEqual(got.With, want) || got.Balance != 400 || got.Asked != 1 || got.Void["doubled"] != 2 {
+	if !reflect.DeepEqual(got.With, want) || got.Balance != 400 || got.Asked != 2 || got.Delivered != 1 || got.Void["doubled"] != 2 {
 		t.Errorf("got %+v", got)
 	}
 	other := accountOf(you, s, nil)

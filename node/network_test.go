@@ -3,10 +3,56 @@ package node
 import (
 	"net/netip"
 	"testing"
+	"time"
 
 	"kith/node/config"
+	"kith/p2p"
 	"kith/p2p/host"
+	"kith/tasks/wire"
 )
+
+// A node from before is served in the session that it knows, and one of now in the newer.
+func TestSessionsOfBothVersions(t *testing.T) {
+	first, others := meet(t, 1)
+	w := others[0].live.Load().network
+	for _, proto := range sessionProtos {
+		s, err := w.rpc.Open(t.Context(), p2p.ID(first.Self()), proto)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := (stream{s}).Acknowledges(); got != (proto.Version == 2) {
+			t.Errorf("version %d: acknowledges %v", proto.Version, got)
+		}
+		end := wire.NewSession(w.name, others[0].self.Key(), first.Self(), wire.NewSessionID(), wire.Worker)
+		now := time.Now().UnixMilli()
+		hello, err := end.Seal(&wire.Hello{Network: w.name, Capability: w.advert.Record(), Ask: wire.Ask{Slots: 1}, Time: now}, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Write(hello); err != nil {
+			t.Fatal(err)
+		}
+		frame, err := wire.ReadFrame(s, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m, err := end.Open(frame, time.Now().UnixMilli()); err != nil || m.Type() != wire.TypeWelcome {
+			t.Errorf("version %d: %v, %v", proto.Version, m, err)
+		}
+		_ = s.Reset()
+	}
+	dialled, err := w.DialSession(t.Context(), first.Self(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !dialled.Acknowledges() {
+		t.Error("two nodes of now speak as one from before")
+	}
+	_ = dialled.Close()
+}
 
 func TestProfileOf(t *testing.T) {
 	public := []netip.Addr{netip.MustParseAddr("9.9.9.9")}

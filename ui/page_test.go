@@ -372,7 +372,7 @@ func TestPage(t *testing.T) {
 	t.Run("credit, evidence and an appeal", func(t *testing.T) {
 		var credit, workers string
 		run(t, ctx, has("#trust header", "others owe you 1 h 30 min"), has("#credit", "owes you 2 h"), has("#workers", "suspended"), text("#credit", &credit), text("#workers", &workers))
-		for _, want := range []string{"you owe 30 min", "12 of 40, so it is served last", "4 claims without a receipt, 1 min 30 s", "1 receipt doubled", "2 results were demanded"} {
+		for _, want := range []string{"you owe 30 min", "12 of 40, so it is served last", "4 claims without a receipt, 1 min 30 s", "1 receipt doubled", "2 results were demanded", "for 1 it is signed that they arrived", "said nothing of results it had: it gets no more until"} {
 			if !strings.Contains(credit, want) {
 				t.Errorf("the account lacks %q:\n%s", want, credit)
 			}

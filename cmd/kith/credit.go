@@ -53,6 +53,12 @@ func (creditShowCmd) Run(a *app) error {
 		if w.Last {
 			fmt.Fprintf(a.stdout, "%s signed for %d of %d results that it accepted: it is served last\n", short(w.Node), w.Signed, w.Earned)
 		}
+		switch {
+		case w.Rest > 0:
+			fmt.Fprintf(a.stdout, "%s had results and said nothing of them: it gets no more until %s\n", short(w.Node), timeText(w.Rest))
+		case w.Silent > 0:
+			fmt.Fprintf(a.stdout, "%s has said nothing yet of results that it has: %d\n", short(w.Node), w.Silent)
+		}
 	}
 	return nil
 }
@@ -106,7 +112,7 @@ func (a *app) credit(who tasks.NodeID, bundles ...*wire.Bundle) error {
 			}
 		}
 		if s.Asked > 0 {
-			fmt.Fprintf(w, "results that were demanded and got no verdict: %d\n", s.Asked)
+			fmt.Fprintf(w, "results that were demanded and got no verdict: %d; it is signed that they arrived: %d\n", s.Asked, s.Delivered)
 		}
 		for _, f := range s.Faults {
 			fmt.Fprintf(w, "  %s\n", f)

@@ -147,10 +147,10 @@ func samples() map[string]any {
 			Role: "worker", Batch: "aebagaaaaa", Countered: true,
 		}},
 		"credit": Credit{
-			Balance: 5400000, Digest: "1f2e3d4c5b6a7980", Void: map[string]int{"doubled": 1}, Asked: 2,
+			Balance: 5400000, Digest: "1f2e3d4c5b6a7980", Void: map[string]int{"doubled": 1}, Asked: 2, Delivered: 1,
 			With: []CreditWith{
 				{Node: node, Net: 7200000, Did: 7800000, Got: 600000, Receipts: 120, Unsigned: 90000, Claims: 4, Earned: 124, Signed: 120},
-				{Node: tasks.NodeID{4}, Net: -1800000, Got: 1800000, Receipts: 30, Earned: 40, Signed: 12, Last: true},
+				{Node: tasks.NodeID{4}, Net: -1800000, Got: 1800000, Receipts: 30, Earned: 40, Signed: 12, Last: true, Silent: 7, Rest: 1795416060000},
 			},
 		},
 		"evidence": []Evidence{{Node: node, Job: job.ID, Lease: "a", What: "outvoted", Text: "returned a result two others disagree with", At: 1795416060000}},

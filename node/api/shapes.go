@@ -508,6 +508,8 @@ type Credit struct {
 	With    []CreditWith   `json:"with"`          // who owes this node most first
 	Void    map[string]int `json:"void"`          // receipts that are worth nothing, by reason
 	Asked   int            `json:"asked"`         // results that were demanded of this node, and got no verdict
+	// Delivered is how many of those were acknowledged: whoever demanded them has signed that it has the bytes.
+	Delivered int `json:"delivered"`
 }
 
 // CreditWith is the account with one node.
@@ -523,6 +525,10 @@ type CreditWith struct {
 	Earned int  `json:"earned"`
 	Signed int  `json:"signed"`
 	Last   bool `json:"last"`
+	// How it says that it has results: of so many it has said nothing yet. Rest: it gets no more until then, for having said
+	// nothing of too many, Unix milliseconds; 0: it is served.
+	Silent int   `json:"silent"`
+	Rest   int64 `json:"restUntil"`
 }
 
 // Replay is a task of a receipt done again.

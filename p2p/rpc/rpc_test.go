@@ -65,6 +65,30 @@ func TestEcho(t *testing.T) {
 	}
 }
 
+// Of several versions the first is taken that the other side speaks.
+func TestBestCommonVersion(t *testing.T) {
+	p2ptest.NoLeaks(t)
+	hs := p2ptest.Hosts(t, 3, nil)
+	a, before, now := service(t, hs[0]), service(t, hs[1]), service(t, hs[2])
+	newer := rpc.Proto{Name: "echo", Version: 2}
+	if err := errors.Join(before.Handle(echo, serveEcho), now.Handle(echo, serveEcho), now.Handle(newer, serveEcho)); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []string{1: "/kith/test/echo/1", 2: "/kith/test/echo/2"} {
+		if want == "" {
+			continue
+		}
+		s, err := a.Open(p2ptest.Context(t), hs[i].ID(), newer, echo)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.Protocol() != want {
+			t.Errorf("%s, want %s", s.Protocol(), want)
+		}
+		_ = s.Reset()
+	}
+}
+
 func TestUnsupportedNamesVersions(t *testing.T) {
 	hs := p2ptest.Hosts(t, 2, nil)
 	a, b := service(t, hs[0]), service(t, hs[1])

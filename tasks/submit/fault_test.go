@@ -162,11 +162,51 @@ func outcome(t *testing.T, corpus map[string][]byte, machine func(*donor), side 
 			}
 		}
 		w.submitter.noneMergedTwice(t)
+		if side == "worker" {
+			w.accounted(t, f)
+		}
 		for _, l := range victims {
 			records = max(records, l.Len())
 		}
 	})
 	return result, records
+}
+
+// accounted checks that every donor has a receipt, or can show a claim, for each of its results that was accepted.
+func (w *world) accounted(t *testing.T, f fault) {
+	t.Helper()
+	time.Sleep(3 * time.Minute) // what is not signed for by then is claimed
+	have := map[tasks.LeaseID]bool{}
+	for _, d := range w.donors {
+		if err := d.Receipts(t.Context(), tasks.NodeID{}, func(r *work.Receipts) {
+			for i := range r.Batch.Receipts {
+				have[r.Batch.Receipts[i].Lease] = true
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+		claims, err := d.Claims(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range claims {
+			if _, err := claims[i].Verify(network); err != nil {
+				t.Errorf("%s: %v", f, err)
+			}
+			for j := range claims[i].Leases {
+				have[claims[i].Leases[j].Lease(d.id)] = true
+			}
+		}
+	}
+	if err := w.submitter.Receipts(t.Context(), tasks.JobID{}, func(r *submit.Receipts) {
+		for i := range r.Batch.Receipts {
+			if x := &r.Batch.Receipts[i]; x.Outcome == tasks.Accepted && !have[x.Lease] {
+				t.Errorf("%s: a donor has neither a receipt nor a claim for an accepted result", f)
+			}
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // submitted submits a job; it gives up when the submitter is killed meanwhile.

@@ -65,9 +65,9 @@ export type Import = { path: string; files: number; bytes: number; totalBytes: n
 export type Submit = { name?: string; path: string; ops: { kind: string }[]; k: number; n: number; sensitivity: string };
 export type CreditWith = {
   node: string; netMillis: number; didMillis: number; gotMillis: number; receipts: number; unsignedMillis: number; claims: number;
-  earned: number; signed: number; last: boolean;
+  earned: number; signed: number; last: boolean; silent: number; restUntil: number;
 };
-export type Credit = { balanceMillis: number; digest: string; with: CreditWith[]; void: Record<string, number>; asked: number };
+export type Credit = { balanceMillis: number; digest: string; with: CreditWith[]; void: Record<string, number>; asked: number; delivered: number };
 export type TrustCase = { task: string; what: string; at: number; won: boolean; with: string[]; against: string[] };
 export type Trust = {
   node: string; score: number; reliability: number; quota: number; standing: string; until: number; proof: string; words: string[]; cases: TrustCase[];

@@ -1,7 +1,7 @@
 // What this node and others owe one another, and what it thinks of the workers it has met.
 import { useEffect, useState } from "preact/hooks";
 import { call, type Credit, type Trust as Judged } from "./api";
-import { count, duration, short } from "./format";
+import { count, duration, short, time } from "./format";
 import { Ask, Card, Id, Trouble, useCall } from "./parts";
 
 const every = 60_000; // milliseconds between two looks; all signatures are checked at each
@@ -42,7 +42,7 @@ function standing(balance: number): string {
 }
 
 function Owed(props: { credit: Credit }) {
-  const { with: list, void: worthless, asked } = props.credit;
+  const { with: list, void: worthless, asked, delivered } = props.credit;
   if (list.length === 0) return <p class="empty">Nothing yet. What you do for others, and they for you, is signed by both and added up here.</p>;
   const nothing = Object.entries(worthless).filter(([, n]) => n > 0);
   return (
@@ -60,6 +60,8 @@ function Owed(props: { credit: Credit }) {
               <td>
                 {w.earned > 0 ? `${w.signed} of ${w.earned}` : "–"}
                 {w.last && ", so it is served last"}
+                {w.restUntil > 0 && <span> said nothing of results it had: it gets no more until {time(w.restUntil)}</span>}
+                {w.restUntil === 0 && w.silent > 0 && <span class="quiet"> {count(w.silent, "result")} without a word yet</span>}
                 {w.claims > 0 && <span class="quiet"> {count(w.claims, "claim")} without a receipt, {duration(w.unsignedMillis)}</span>}
               </td>
             </tr>
@@ -67,7 +69,7 @@ function Owed(props: { credit: Credit }) {
         </tbody>
       </table>
       {nothing.length > 0 && <p class="quiet">Worth nothing: {nothing.map(([why, n]) => `${count(n, "receipt")} ${why}`).join(", ")}.</p>}
-      {asked > 0 && <p class="quiet">{count(asked, "result was", "results were")} demanded of you and got no verdict.</p>}
+      {asked > 0 && <p class="quiet">{count(asked, "result was", "results were")} demanded of you and got no verdict{delivered > 0 && `; for ${delivered} it is signed that they arrived`}.</p>}
     </div>
   );
 }
