@@ -312,6 +312,11 @@ func (w *network) FetchOutput(ctx context.Context, worker tasks.NodeID, _ tasks.
 	return w.fetch(ctx, exchange.Request{Root: root, From: []p2p.ID{p2p.ID(worker)}})
 }
 
+// FetchCheckpoint implements submit.Carrier.
+func (w *network) FetchCheckpoint(ctx context.Context, worker tasks.NodeID, _ tasks.LeaseID, root dag.CID, most int64) error {
+	return w.fetch(ctx, exchange.Request{Root: root, From: []p2p.ID{p2p.ID(worker)}, MaxBytes: most})
+}
+
 // seen is the country in which this node sees a peer: by the address a direct connection comes from, if how far it is
 // fits that. What the peer says of itself counts for nothing.
 func (w *network) seen(from netip.Addr, rtt time.Duration) string {

@@ -61,7 +61,7 @@ func (n *Node) openSubmitting(l *live) *submitting {
 		node: n, stores: l.stores, self: n.self.Node(), facts: map[tasks.JobID]facts{}, imports: map[*api.Import]uint64{},
 		driver: submit.New(submit.Options{
 			Network: l.cfg.Network, Key: n.self.Key(), Kinds: n.kinds, Blobs: l.stores.blobs, Log: l.stores.jobs, Book: l.stores.book,
-			Executor: l.runners.executor, Fetcher: l.network, Depots: l.depots, Offers: l.network.topics, Searcher: l.network.finder,
+			Executor: l.runners.executor, Fetcher: l.network, Carrier: l.network, Depots: l.depots, Offers: l.network.topics, Searcher: l.network.finder,
 			Addresses: l.network.host.Addrs, Region: func() string { return string(l.network.place.Region) },
 			Locate: l.network.seen, Rates: keptFile(filepath.Join(n.o.Home, ratesFile)),
 			RTT: func(worker tasks.NodeID) time.Duration {

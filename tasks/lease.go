@@ -30,6 +30,28 @@ type Lease struct {
 	Salt    [32]byte   `cbor:"salt" json:"-"`      // secret between these two: what makes a commit unforgeable by a copier
 	Do      Assignment `cbor:"do" json:"do"`
 	Depot   *Depot     `cbor:"depot" json:"-"` // nil: none is needed, or none is known
+	// Travel says what becomes of the task if it is handed back; nil: whoever has it next begins anew. Nodes that do not know
+	// of it never see one.
+	Travel *Travel `cbor:"travel,omitempty" json:"-"`
+}
+
+// Travel is what is agreed on the checkpoints of a task that moves from node to node.
+type Travel struct {
+	Most int64 `cbor:"most"` // bytes of the files of one that the submitter takes, at most
+	// From is where the task goes on; nil: it begins. Its blocks are fetched from the submitter like those of an input.
+	From *Point `cbor:"from"`
+}
+
+// Point is a checkpoint on its way: a folder.
+type Point struct {
+	Root      dag.CID `cbor:"root"`
+	Bytes     int64   `cbor:"bytes"` // of its files
+	Done      int64   `cbor:"done"`  // how far it is,
+	Total     int64   `cbor:"total"` // of what; 0: that is not known
+	CPUMillis int64   `cbor:"cpu"`   // that it has cost so far
+	// Blocks carries all of it, depth first, when it is small (see wire.MaxInline), to the submitter: then nothing need be
+	// fetched from a node that is about to go.
+	Blocks [][]byte `cbor:"blocks"`
 }
 
 // Depot is a node through which a worker and a submitter without a direct path pass the blocks of one lease on.

@@ -23,7 +23,7 @@ const (
 	checkpointTime     = 10 * time.Second
 )
 
-// Checkpoint is what a task that was ended before its time left in order to be gone on with on this machine.
+// Checkpoint is what a task that was ended before its time left in order to be gone on with.
 type Checkpoint struct {
 	Key   [32]byte // the caller's name of the task
 	Root  dag.CID  // its folder, in the store
@@ -47,9 +47,9 @@ func Checkpoints(kinds tasks.Registry, a *tasks.Assignment) bool {
 	return ok && c.Checkpoints(a.Steps[0].Params)
 }
 
-// RunFrom is Run for an assignment that was ended before: it goes on from where the folder from says, which Output.Checkpoint
-// or Salvaged has named; an undefined one is the beginning. A checkpoint that is not in the store any more, or is none, is
-// passed over: it costs only time. key names the task to Salvaged.
+// RunFrom is Run for an assignment that was ended before, here or on another machine: it goes on from where the folder from
+// says, which Output.Checkpoint or Salvaged has named; an undefined one is the beginning. A checkpoint that is not in the
+// store any more, or is none, is passed over: it costs only time. key names the task to Salvaged.
 func (e *Executor) RunFrom(ctx context.Context, a tasks.Assignment, key [32]byte, from dag.CID, progress func(done, total int64)) (Output, error) {
 	k := keeper{key: key, wanted: Checkpoints(e.o.Kinds, &a), from: from}
 	return e.run(ctx, a, &k, progress)
@@ -126,11 +126,15 @@ func (k *keeper) end(ctx context.Context, e *Executor, s *slot, failed error) (r
 	return root, size
 }
 
-// goesOn reports whether a task that was ended for a reason may be tried again here.
+// goesOn reports whether a task that was ended for a reason may be tried again, here or elsewhere: the reason is not its own.
 func goesOn(why error) bool {
 	var r tasks.Reason
 	if errors.As(why, &r) {
-		return r.Code == tasks.Paused || r.Code == tasks.ShuttingDown
+		switch r.Code {
+		case tasks.Paused, tasks.ShuttingDown, tasks.OverLimits, tasks.KindOff, tasks.DiskFull, tasks.DriveFailing, tasks.Busy:
+			return true
+		}
+		return false
 	}
 	return errors.Is(why, context.Canceled) // this program stops
 }

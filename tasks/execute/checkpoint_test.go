@@ -3,11 +3,9 @@ package execute_test
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -15,64 +13,16 @@ import (
 	"kith/tasks"
 	"kith/tasks/execute"
 	"kith/tasks/kinds"
+	"kith/tasks/kinds/kindtest"
 	"kith/tasks/kinds/testkind"
 	"kith/tasks/sandbox"
 )
 
-// stepper counts to ten, and keeps in its checkpoint how far it is.
-type stepper struct {
-	tasks.Kind
-	at func(ctx context.Context, step int, dir string) // called before each step; may be nil
-}
-
-func (k *stepper) Describe() tasks.Description {
-	d := k.Kind.Describe()
-	d.Name = "test.steps"
-	return d
-}
-
-func (k *stepper) Checkpoints(params []byte) bool {
-	return !strings.Contains(string(params), `"millis":1`)
-}
-
-func (k *stepper) Run(ctx context.Context, c *tasks.Call) error {
-	dir := filepath.Join(c.Scratch, tasks.CheckpointDir)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	from := 0
-	text, err := os.ReadFile(filepath.Join(dir, "step"))
-	if err == nil {
-		from, err = strconv.Atoi(string(text))
-	}
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	c.Log("from %d", from)
-	for step := from; step < 10; step++ {
-		if k.at != nil {
-			k.at(ctx, step, dir)
-		}
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		if err := os.WriteFile(filepath.Join(dir, "new"), []byte(strconv.Itoa(step+1)), 0o600); err != nil {
-			return err
-		}
-		if err := os.Rename(filepath.Join(dir, "new"), filepath.Join(dir, "step")); err != nil {
-			return err
-		}
-	}
-	f, err := c.Out.Create("count")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write([]byte("ten"))
-	return errors.Join(err, f.Close())
-}
+// stepper is kindtest.Steps with the means to end it.
+type stepper struct{ *kindtest.Steps }
 
 func steps(t testing.TB) (*stepper, bench) {
-	k := &stepper{Kind: testkind.All()[0]}
+	k := &stepper{&kindtest.Steps{Kind: testkind.All()[0]}}
 	return k, open(t, func(o *execute.Options) {
 		o.Kinds = kinds.New(k)
 		o.Engine = sandbox.InProcess(o.Kinds)
@@ -80,7 +30,7 @@ func steps(t testing.TB) (*stepper, bench) {
 }
 
 func (k *stepper) task(n byte) tasks.Assignment {
-	return tasks.Assignment{Job: tasks.JobID{1}, Task: tasks.TaskID{n}, Mode: tasks.Map, Parts: 1, Steps: []tasks.Step{{Kind: "test.steps", Phase: "run"}}}
+	return tasks.Assignment{Job: tasks.JobID{1}, Task: tasks.TaskID{n}, Mode: tasks.Map, Parts: 1, Steps: []tasks.Step{{Kind: kindtest.StepsName, Phase: "run"}}}
 }
 
 // stopAt ends a run at a step, for a reason.
@@ -88,13 +38,13 @@ func (k *stepper) stopAt(t *testing.T, b bench, a tasks.Assignment, from dag.CID
 	t.Helper()
 	ctx, cancel := context.WithCancelCause(t.Context())
 	defer cancel(nil)
-	k.at = func(ctx context.Context, now int, _ string) {
+	k.Before = func(ctx context.Context, _ *tasks.Call, now int, _ string) {
 		if now == step {
 			cancel(why)
 			<-ctx.Done()
 		}
 	}
-	defer func() { k.at = nil }()
+	defer func() { k.Before = nil }()
 	out, err := b.RunFrom(ctx, a, [32]byte{7}, from, nil)
 	if err == nil {
 		t.Fatal("it was not ended")
@@ -163,7 +113,7 @@ func TestNoCheckpointIsKept(t *testing.T) {
 			k, b := steps(t)
 			ctx, cancel := context.WithCancelCause(t.Context())
 			defer cancel(nil)
-			k.at = func(ctx context.Context, now int, dir string) {
+			k.Before = func(ctx context.Context, _ *tasks.Call, now int, dir string) {
 				if now == 4 {
 					if c.fill != nil {
 						c.fill(dir)
@@ -230,7 +180,7 @@ func TestCheckpointOutlivesAKill(t *testing.T) {
 	leave("runner-2", nil, map[string]string{"step": "1"})
 	leave("runner-3", []byte("short"), map[string]string{"step": "2"})
 	leave("runner-4", make([]byte, 32), nil)
-	k := &stepper{Kind: testkind.All()[0]}
+	k := &stepper{&kindtest.Steps{Kind: testkind.All()[0]}}
 	b := open(t, func(o *execute.Options) {
 		o.Kinds, o.Scratch = kinds.New(k), scratch
 		o.Engine = sandbox.InProcess(o.Kinds)

@@ -397,6 +397,7 @@ type Held struct {
 	Lease     tasks.LeaseID
 	Task      Ref
 	Committed bool
+	From      dag.CID // the checkpoint of others that it goes on from
 }
 
 // Leases returns the leases of a worker that wait for something from it.
@@ -408,7 +409,11 @@ func (s *State) Leases(id tasks.NodeID) []Held {
 	var list []Held
 	for _, e := range s.mine(w) {
 		r := s.rep(e)
-		list = append(list, Held{Lease: r.lease, Task: e.ref, Committed: r.state != granted})
+		h := Held{Lease: r.lease, Task: e.ref, Committed: r.state != granted}
+		if r.from != nil {
+			h.From = r.from.at
+		}
+		list = append(list, h)
 	}
 	slices.SortFunc(list, func(a, b Held) int { return bytes.Compare(a.Lease[:], b.Lease[:]) })
 	return slices.CompactFunc(list, func(a, b Held) bool { return a.Lease == b.Lease })

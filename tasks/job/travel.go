@@ -54,6 +54,7 @@ type Checkpoint struct {
 	Root        dag.CID
 	Bytes       int64
 	Done, Total int64          // how far it is
+	CPUMillis   int64          // that it has cost
 	Past        []tasks.NodeID // whose work it holds
 }
 
@@ -113,7 +114,8 @@ func (s *State) sound(by []source) bool {
 }
 
 // Carry returns the checkpoint from which a worker at a place may go on with a task that Pick has named: the one that is
-// furthest of those whose past clashes with no other replica, with which a quorum can still be had of who is here.
+// furthest of those whose past clashes with no other replica that is counted upon, with which a quorum can still be had of
+// who is here.
 func (s *State) Carry(id tasks.NodeID, at Place, ref Ref) (Checkpoint, bool) {
 	t := s.at(ref)
 	if t == nil || len(s.points[ref]) == 0 {
@@ -124,7 +126,7 @@ func (s *State) Carry(id tasks.NodeID, at Place, ref Ref) (Checkpoint, bool) {
 	if p == nil {
 		return Checkpoint{}, false
 	}
-	c := Checkpoint{Root: p.root, Bytes: p.bytes, Done: p.done, Total: p.total}
+	c := Checkpoint{Root: p.root, Bytes: p.bytes, Done: p.done, Total: p.total, CPUMillis: p.cpu}
 	for _, o := range p.by {
 		c.Past = append(c.Past, s.workers[o.worker].id)
 	}
@@ -142,7 +144,7 @@ func (s *State) furthest(w uint32, at *Place, ref Ref, t *task) (best *point) {
 			continue
 		}
 		past := without(p.by, w)
-		if len(past) >= maxPast || slices.ContainsFunc(t.reps, func(r replica) bool { return r.state <= good && s.clash(past, &r) }) {
+		if len(past) >= maxPast || slices.ContainsFunc(t.reps, func(r replica) bool { return r.state <= good && !r.spare && s.clash(past, &r) }) {
 			continue
 		}
 		if s.enough(w, at, ref, t, past) {
@@ -246,6 +248,16 @@ func (s *State) Checkpoints(visit func(Ref, dag.CID)) {
 			visit(ref, list[i].root)
 		}
 	}
+}
+
+// CheckpointBytes is how many bytes they have together.
+func (s *State) CheckpointBytes() (sum int64) {
+	for _, list := range s.points {
+		for i := range list {
+			sum += list[i].bytes
+		}
+	}
+	return sum
 }
 
 // unpoint drops what a liar had a hand in.
@@ -447,6 +459,12 @@ func (s *State) Moved() (list []Moved) {
 		return bytes.Compare(a.Worker[:], b.Worker[:])
 	})
 	return list[:min(len(list), mostMoved)]
+}
+
+// WentOn reports whether a lease of a task without a verdict went on from another's checkpoint.
+func (s *State) WentOn(ref Ref, lease tasks.LeaseID) bool {
+	t := s.at(ref)
+	return t != nil && slices.ContainsFunc(t.reps, func(r replica) bool { return r.lease == lease && r.from != nil })
 }
 
 // mostLooked is how many leases and checkpoints State.partly looks at, at most: with more, what is half done hardly shows.

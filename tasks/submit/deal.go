@@ -126,9 +126,16 @@ func (d *Driver) give(j *running, turn deal.Turn, now int64) bool {
 		return false
 	}
 	g := job.Grant{Task: ref, Attempt: j.state.Attempt(ref), Lease: lease.ID, Expiry: lease.Expiry}
-	if oneIn, ok := deal.Alone(j.state, d.trust, ref, s.peer.id, d.what(j, ref.Stage, s.peer.id), now); ok {
+	oneIn, alone := deal.Alone(j.state, d.trust, ref, s.peer.id, d.what(j, ref.Stage, s.peer.id), now)
+	point, foreign := d.travel(j, s, ref, &lease, alone)
+	switch {
+	case foreign:
+		ev := &job.Carried{Worker: s.peer.id, Item: g, Root: point}
+		d.append(j.id, ev, nil)
+		d.step(j, ev, now)
+	case alone:
 		d.grantSole(j, at, g, oneIn, now)
-	} else {
+	default:
 		if at.granted == nil {
 			at.granted = &job.Granted{Worker: s.peer.id}
 		}
@@ -138,7 +145,7 @@ func (d *Driver) give(j *running, turn deal.Turn, now int64) bool {
 	if s.grants.held == 0 {
 		s.heard = now // its silence begins to count
 	}
-	s.grants.add(lease.ID, &grant{job: j.id, ref: ref, salt: lease.Salt, inputs: lease.Do.Inputs, public: isPublic(j.state.Job().Spec.Sensitivity)})
+	s.grants.add(lease.ID, &grant{job: j.id, ref: ref, salt: lease.Salt, inputs: lease.Do.Inputs, public: isPublic(j.state.Job().Spec.Sensitivity), point: point})
 	s.given++
 	d.hand(j, s, lease)
 	return true

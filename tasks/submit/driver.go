@@ -86,6 +86,9 @@ func New(o Options) *Driver {
 	if o.Parallel == 0 {
 		o.Parallel = runtime.GOMAXPROCS(0)
 	}
+	if o.Checkpoints == 0 {
+		o.Checkpoints = 1 << 30
+	}
 	if o.SnapshotEvery == 0 {
 		o.SnapshotEvery = 50_000
 	}

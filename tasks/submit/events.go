@@ -36,7 +36,7 @@ func (d *Driver) heartbeat(s *session, m *wire.Heartbeat) {
 		b := &m.Leases[i]
 		if g := s.grants.get(b.Lease); g != nil {
 			if j := d.jobs[g.job]; j != nil {
-				d.step(j, job.Heartbeat{Worker: s.peer.id, Lease: b.Lease, Running: b.State == wire.Running}, now)
+				d.step(j, job.Heartbeat{Worker: s.peer.id, Lease: b.Lease, Running: b.State == wire.Running, Done: b.Done, Total: b.Total}, now)
 			}
 		}
 	}
@@ -87,11 +87,18 @@ func (d *Driver) reveals(s *session, list []revealed) {
 }
 
 func (d *Driver) returned(s *session, m *wire.Returned) {
-	j := d.jobOf(s, m.Lease)
-	if j == nil {
-		return
+	if j := d.jobOf(s, m.Lease); j != nil {
+		d.handedBack(j, s, m, nil)
 	}
+}
+
+// handedBack ends a lease that its worker could not finish. left is the checkpoint that came with it, in the store already;
+// nil: there is none.
+func (d *Driver) handedBack(j *running, s *session, m *wire.Returned, left *job.Left) {
 	d.log.Debug("A worker returned a task", "worker", s.peer.id, "lease", m.Lease, "reason", string(m.Reason.Code))
+	if m.Reason.Code == tasks.ShuttingDown {
+		s.window = 0
+	}
 	reason := m.Reason
 	if len(m.Log) > 0 {
 		reason.Detail = job.Clip(reason.Detail + ": " + m.Log[len(m.Log)-1])
@@ -100,6 +107,9 @@ func (d *Driver) returned(s *session, m *wire.Returned) {
 	j.refused[m.Reason.Code]++
 	d.append(j.id, ev, nil)
 	d.step(j, ev, time.Now().UnixMilli())
+	if left != nil {
+		d.keepPoint(j, left)
+	}
 	s.grants.remove(m.Lease)
 	d.decline(j, s, &m.Reason)
 	d.hungry = true

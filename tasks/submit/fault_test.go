@@ -14,6 +14,7 @@ import (
 	"kith/storage/memstore"
 	"kith/tasks"
 	"kith/tasks/job"
+	"kith/tasks/kinds/kindtest"
 	"kith/tasks/submit"
 	"kith/tasks/work"
 )
@@ -55,6 +56,11 @@ func (l *memLog) died() bool {
 
 // faulty is a small job with everything a job has: parts, a reduce, a gather, merges.
 func faulty(w *world, input dag.CID) tasks.Spec {
+	if _, err := w.kinds.Kind(kindtest.StepsName); err == nil { // each task is ended once, and moves with what it left
+		spec := walk(1)
+		spec.Ops[0].Params = []byte(`{"tasks":6}`)
+		return spec
+	}
 	if w.machine != nil { // each task waits for a result of every machine, since only then it is known which is the smallest
 		return tasks.Spec{
 			Ops: []tasks.Op{{Kind: "etl.vector", Params: []byte(`{"dimensions":16}`)}}, Input: input, Sensitivity: tasks.Public,
@@ -69,10 +75,28 @@ func faulty(w *world, input dag.CID) tasks.Spec {
 
 // outcome runs one job to its end, with a process that is killed at a fault, and returns its result and how many records
 // the log of that process has.
-func outcome(t *testing.T, corpus map[string][]byte, machine func(*donor), side string, f fault) (result dag.CID, records int) {
+func outcome(t *testing.T, corpus map[string][]byte, machine func(*donor), moves bool, side string, f fault) (result dag.CID, records int) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, corpora())
-		if corpus == nil {
+		switch {
+		case moves:
+			p := newPath(t, 5, func(index int, dir string) {
+				if index%2 == 1 {
+					large(index, dir)
+				}
+			})
+			w = p.world
+			go func() {
+				for {
+					select {
+					case index := <-p.reached:
+						p.move(index)
+					case <-t.Context().Done():
+						return
+					}
+				}
+			}()
+		case corpus == nil:
 			w = newWorld(t, nil)
 		}
 		w.machine = machine
@@ -165,6 +189,9 @@ func outcome(t *testing.T, corpus map[string][]byte, machine func(*donor), side 
 		if side == "worker" {
 			w.accounted(t, f)
 		}
+		if left, carried := w.submitter.moves(t); moves && f.at == 0 && (left < 6 || carried == 0) {
+			t.Errorf("%d checkpoints were left, %d went on elsewhere", left, carried)
+		}
 		for _, l := range victims {
 			records = max(records, l.Len())
 		}
@@ -239,11 +266,12 @@ func TestKilledAtEveryRecord(t *testing.T) {
 		name    string
 		corpus  map[string][]byte
 		machine func(*donor)
-	}{{"map", nil, nil}, {"pipeline", corpus, nil}, {"numeric", corpus, twoClasses}} {
-		want, _ := outcome(t, c.corpus, c.machine, "submitter", fault{})
+		moves   bool
+	}{{"map", nil, nil, false}, {"pipeline", corpus, nil, false}, {"numeric", corpus, twoClasses, false}, {"moves", nil, nil, true}} {
+		want, _ := outcome(t, c.corpus, c.machine, c.moves, "submitter", fault{})
 		for _, side := range []string{"submitter", "worker"} {
 			t.Run(c.name+"/"+side, func(t *testing.T) {
-				_, records := outcome(t, c.corpus, c.machine, side, fault{})
+				_, records := outcome(t, c.corpus, c.machine, c.moves, side, fault{})
 				if records < 5 {
 					t.Fatalf("only %d records", records)
 				}
@@ -256,10 +284,12 @@ func TestKilledAtEveryRecord(t *testing.T) {
 					step = 4
 				case c.name == "numeric":
 					step = 3
+				case c.moves:
+					step = 5
 				}
 				for at := 1; at <= records; at += step {
 					for _, kept := range []bool{false, true} {
-						if got, _ := outcome(t, c.corpus, c.machine, side, fault{at, kept}); got != want {
+						if got, _ := outcome(t, c.corpus, c.machine, c.moves, side, fault{at, kept}); got != want {
 							t.Errorf("%s: the result is %s, want %s", fault{at, kept}, got, want)
 						}
 					}

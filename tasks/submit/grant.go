@@ -20,11 +20,13 @@ type grant struct {
 	salt      [32]byte
 	inputs    []dag.CID
 	public    bool
+	point     dag.CID // the checkpoint it goes on from
 	committed bool
 	got       wire.Delivery        // once all bytes of its result are here; the loop's
 	told      bool                 // of its verdict; the loop's
 	blocks    map[dag.CID]struct{} // below inputs, once somebody asked; nil for a public job
 	walked    bool
+	folder    map[dag.CID]struct{} // below point, once somebody asked
 }
 
 // grants is the leases of one worker without a verdict. The loop changes it; the session's reader and MayServe read it.
@@ -274,10 +276,19 @@ func (d *Driver) ask(s *session, m *wire.Ask) {
 		s.window = m.Slots + s.grants.held
 	}
 	s.load = m.Load
-	if len(m.Kinds) > 0 {
-		s.kinds = m.Kinds
+	if s.allows(m.Kinds) {
 		s.fit = nil
 	}
+}
+
+// allows notes the kinds of an ask, if it names some.
+func (s *session) allows(kinds []string) bool {
+	if len(kinds) == 0 {
+		return false
+	}
+	s.travels = slices.Contains(kinds, wire.Travels)
+	s.kinds = slices.DeleteFunc(slices.Clone(kinds), func(k string) bool { return k == wire.Travels })
+	return true
 }
 
 // MayServe reports whether a peer may have a block that is in this node's store because of a job: any block of an input
@@ -315,6 +326,9 @@ func (d *Driver) covers(g *grants, x *grant, c dag.CID) bool {
 	g.mu.Lock()
 	walked, blocks, inputs := x.walked, x.blocks, x.inputs
 	g.mu.Unlock()
+	if x.point.Defined() && d.pointCovers(g, x, c) {
+		return true
+	}
 	if !walked {
 		ctx, cancel := context.WithTimeout(context.Background(), handshake)
 		defer cancel()

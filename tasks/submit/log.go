@@ -206,7 +206,7 @@ func (d *Driver) read() error {
 // reopen looks for outputs that were accepted but whose blocks did not survive, and opens their tasks again. It
 // returns how many it found.
 func (d *Driver) reopen(ctx context.Context, j *running, now int64) (int, error) {
-	var lost []job.Event
+	var lost, gone []job.Event
 	var failed error
 	names := map[any]bool{}
 	j.state.Needed(func(root dag.CID, ev job.Event) {
@@ -223,6 +223,16 @@ func (d *Driver) reopen(ctx context.Context, j *running, now int64) (int, error)
 			names[name] = true
 		}
 	})
+	j.state.Checkpoints(func(ref job.Ref, root dag.CID) {
+		if ok, err := complete(ctx, d.o.Blobs, root); failed == nil && err == nil && !ok {
+			gone = append(gone, &job.Mislaid{Task: ref, Root: root})
+		}
+	})
+	for _, ev := range gone {
+		d.append(j.id, ev, nil)
+		var ignored job.Actions
+		j.state.Step(ev, now, &ignored)
+	}
 	for _, ev := range lost {
 		d.log.Warn("An accepted output is no longer in the store; its task is opened again", slogJob(j.id))
 		d.append(j.id, ev, nil)

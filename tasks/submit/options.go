@@ -23,7 +23,8 @@ type Options struct {
 	Book     Book // where receipts and evidence are kept, for ever; may be nil: they are not
 	Executor Executor
 	Fetcher  Fetcher
-	Depots   Depots // may be nil: workers that can be reached through a relay only are served as if they could be reached
+	Carrier  Carrier // may be nil: of checkpoints only those come here that fit a message
+	Depots   Depots  // may be nil: workers that can be reached through a relay only are served as if they could be reached
 	Offers   Publisher
 	Searcher Searcher // may be nil: only who hears an offer is asked
 	// Addresses returns at most four addresses under which workers can dial this node, best first. It may be nil.
@@ -49,6 +50,8 @@ type Options struct {
 	MaxJobs int
 	// Parallel is how many splits, gathers, merges and large digests run at once. 0: the number of processors.
 	Parallel int
+	// Checkpoints bounds the checkpoints of all jobs that are kept for tasks that move, in bytes. 0: 1 GiB; less: none.
+	Checkpoints int64
 	// SnapshotEvery is the number of log records between snapshots. 0: 50,000.
 	SnapshotEvery int
 	Logger        *slog.Logger // may be nil
@@ -92,6 +95,12 @@ type Fetcher interface {
 	// FetchOutput stores every block below root in the driver's Blobs, asking that worker alone, and returns when all
 	// are there. lease is the lease the output was made under. It gives up when ctx ends.
 	FetchOutput(ctx context.Context, worker tasks.NodeID, lease tasks.LeaseID, root dag.CID) error
+}
+
+// Carrier brings the checkpoint of a task that a worker has handed back here.
+type Carrier interface {
+	// FetchCheckpoint is Fetcher.FetchOutput for a folder of at most most bytes with all that belongs to it.
+	FetchCheckpoint(ctx context.Context, worker tasks.NodeID, lease tasks.LeaseID, root dag.CID, most int64) error
 }
 
 // Depots passes blocks on through a third node when a worker has no direct path to this one.

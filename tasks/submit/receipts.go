@@ -110,7 +110,9 @@ func (d *Driver) owes(worker tasks.NodeID) *owed {
 func (d *Driver) receipt(j *running, item *job.Decision, r *job.Settled, now int64) {
 	line := d.line(j, item, r, now)
 	if r.Outcome == tasks.Accepted {
-		d.took(j, item.Task, r.WallMillis)
+		if !j.state.WentOn(item.Task, r.Lease) { // else it says nothing of a whole task
+			d.took(j, item.Task, r.WallMillis)
+		}
 		line.CPUMillis = d.believed(&j.plan[item.Task.Stage], r)
 	}
 	s := d.sessions[r.Worker]

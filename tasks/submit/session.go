@@ -51,6 +51,7 @@ type session struct {
 	wire     *wire.Session
 	cap      wire.Capability
 	kinds    []string // its owner allows
+	travels  bool     // it knows of checkpoints that travel
 	epoch    uint64
 	since    int64
 	heard    int64 // last message, Unix milliseconds
@@ -172,9 +173,7 @@ func (d *Driver) greet(stream Stream) (*session, *wire.Hello, error) {
 		return nil, nil, fmt.Errorf("capability: %w", err)
 	}
 	s.kinds = s.cap.Kinds
-	if len(hello.Ask.Kinds) > 0 {
-		s.kinds = hello.Ask.Kinds
-	}
+	s.allows(hello.Ask.Kinds)
 	profile := match.WAN
 	if d.o.LAN {
 		profile = match.LAN
@@ -291,7 +290,7 @@ func (d *Driver) keep(s *session, held []tasks.LeaseID, resumed bool) []tasks.Le
 			kept = append(kept, l.Lease)
 			s.grants.add(l.Lease, &grant{
 				job: j.id, ref: l.Task, salt: salt(j.state.Secret(), l.Lease), committed: l.Committed,
-				inputs: j.state.Inputs(l.Task), public: isPublic(j.state.Job().Spec.Sensitivity),
+				inputs: j.state.Inputs(l.Task), public: isPublic(j.state.Job().Spec.Sensitivity), point: l.From,
 			})
 		}
 	}
@@ -478,7 +477,7 @@ func (s *session) prepare(m wire.Message) func() {
 		}
 		return func() { d.reveals(s, list) }
 	case *wire.Returned:
-		return func() { d.returned(s, m) }
+		return d.point(s, m)
 	case *wire.ReceiptAck:
 		return func() { d.acked(s, m) }
 	default: // a second hello cannot get past wire.Session

@@ -106,6 +106,8 @@ type world struct {
 	pipe      func() (net.Conn, net.Conn)
 	machine   func(*donor) // makes a donor's machine another; nil: all are alike
 	old       bool         // puppets to come are nodes that know no acknowledgements
+
+	donate []func(*donor, *work.Options) // for every donor, whenever it starts
 }
 
 type submitter struct {
@@ -174,7 +176,7 @@ func (w *world) startSubmitter(log, book *memLog, blobs *memstore.Blobs, set ...
 	s.exec = w.executor(blobs, fmt.Sprintf("submitter%d", time.Now().UnixNano()))
 	o := submit.Options{
 		Network: network, Key: s.key, Kinds: w.kinds, Blobs: blobs, Log: log, Book: book, Executor: s.exec,
-		Fetcher: fetcher{w}, Offers: publisher{w}, LAN: true, Logger: w.log,
+		Fetcher: fetcher{w}, Carrier: fetcher{w}, Offers: publisher{w}, LAN: true, Logger: w.log,
 	}
 	for _, f := range set {
 		f(&o)
@@ -226,6 +228,9 @@ func (d *donor) start(set ...func(*work.Options)) {
 	o := work.Options{
 		Network: network, Key: d.key, Kinds: w.kinds, Blobs: d.blobs, Log: d.log, Book: d.book, Executor: d.exec,
 		Fetcher: fetcher{w}, Dialer: dialer{d}, Capability: d.capability, Slots: 2, Logger: w.log,
+	}
+	for _, f := range w.donate {
+		f(d, &o)
 	}
 	for _, f := range set {
 		f(&o)
@@ -352,6 +357,10 @@ func (f fetcher) FetchOutput(ctx context.Context, from tasks.NodeID, _ tasks.Lea
 		}
 	}
 	return errors.New("no such worker")
+}
+
+func (f fetcher) FetchCheckpoint(ctx context.Context, from tasks.NodeID, lease tasks.LeaseID, root dag.CID, _ int64) error {
+	return f.FetchOutput(ctx, from, lease, root)
 }
 
 func copyDAG(ctx context.Context, from, to storage.Blobs, root dag.CID, may func(dag.CID) bool) error {

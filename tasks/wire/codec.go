@@ -18,8 +18,9 @@ import (
 
 // The messages of a session are encoded and decoded by plans: what a type looks like on the wire, worked out once. It
 // is the same strict DAG-CBOR that package dag reads and writes (a fuzz target compares the two), but because a map
-// must hold exactly the fields of its struct in their one order, decoding is one pass that compares keys as bytes. It
-// is several times faster, and it allocates no more than a small multiple of what was received: a list of a million
+// must hold exactly the fields of its struct in their one order, decoding is one pass that compares keys as bytes. (A
+// pointer that is tagged omitempty, and nil, is left out: what came later than the first version of a message.) It is
+// several times faster, and it allocates no more than a small multiple of what was received: a list of a million
 // nulls is refused, not laid out.
 
 // plan is how one Go type is written.
@@ -36,6 +37,7 @@ type planField struct {
 	name  string
 	index int
 	plan  *plan
+	may   bool // be left out: a pointer, which is nil then
 }
 
 type op byte
@@ -82,13 +84,16 @@ func planOf(t reflect.Type) *plan {
 			if name == "-" {
 				continue
 			}
-			if name == "" || strings.Contains(name, ",") {
+			name, may := strings.CutSuffix(name, ",omitempty")
+			if name == "" || strings.Contains(name, ",") || may && t.Field(i).Type.Kind() != reflect.Pointer {
 				panic("BUG: no plain cbor tag on " + t.String() + "." + t.Field(i).Name)
 			}
 			key := append(appendHead(nil, majorText, uint64(len(name))), name...)
-			f := planField{key: key, name: name, index: i, plan: planOf(t.Field(i).Type)}
+			f := planField{key: key, name: name, index: i, plan: planOf(t.Field(i).Type), may: may}
 			p.fields = append(p.fields, f)
-			p.least += len(key) + f.plan.least
+			if !may {
+				p.least += len(key) + f.plan.least
+			}
 		}
 		// DAG-CBOR sorts by length, then bytes: encoded keys begin with their length.
 		slices.SortFunc(p.fields, func(a, b planField) int {
@@ -136,9 +141,18 @@ func appendHead(b []byte, major byte, n uint64) []byte {
 func (p *plan) encode(b []byte, v reflect.Value) []byte {
 	switch p.op {
 	case opStruct:
-		b = appendHead(b, majorMap, uint64(len(p.fields)))
+		n := len(p.fields)
+		for i := range p.fields {
+			if f := &p.fields[i]; f.may && v.Field(f.index).IsNil() {
+				n--
+			}
+		}
+		b = appendHead(b, majorMap, uint64(n))
 		for i := range p.fields {
 			f := &p.fields[i]
+			if f.may && v.Field(f.index).IsNil() {
+				continue
+			}
 			b = append(b, f.key...)
 			b = f.plan.encode(b, v.Field(f.index))
 		}
@@ -275,18 +289,31 @@ func (p *plan) decode(d *decoder, v reflect.Value) error {
 		if err != nil {
 			return err
 		}
-		if n != uint64(len(p.fields)) {
-			return fmt.Errorf("%d fields, want %d", n, len(p.fields))
-		}
+		left := uint64(len(p.fields))
 		for i := range p.fields {
 			f := &p.fields[i]
-			if !bytes.HasPrefix(d.b, f.key) {
+			switch {
+			case n > left:
+				return fmt.Errorf("%d fields, want %d", n, len(p.fields))
+			case f.may && (n == 0 || !bytes.HasPrefix(d.b, f.key)):
+				left--
+				continue
+			case n == 0:
+				return fmt.Errorf("too few fields, want %d", len(p.fields))
+			case !bytes.HasPrefix(d.b, f.key):
 				return fmt.Errorf("found no field %q in its place", f.name)
 			}
+			n, left = n-1, left-1
 			d.b = d.b[len(f.key):]
+			if f.may && d.null() {
+				return fmt.Errorf("%s: null, want it left out", f.name)
+			}
 			if err := f.plan.decode(d, v.Field(f.index)); err != nil {
 				return fmt.Errorf("%s: %w", f.name, err)
 			}
+		}
+		if n != 0 {
+			return fmt.Errorf("%d fields too many", n)
 		}
 	case opInt:
 		return d.integer(v)

@@ -57,6 +57,11 @@ func FuzzCodec(f *testing.F) {
 				f.Add(byte(i), marshal(s.m))
 			}
 		}
+		for _, m := range []Message{travelling(), pointed()} {
+			if reflect.TypeOf(m).Elem() == t {
+				f.Add(byte(i), marshal(m))
+			}
+		}
 	}
 	f.Fuzz(func(t *testing.T, which byte, b []byte) {
 		if len(b) < 4<<10 { // below that the budget cannot be what refuses it
@@ -75,9 +80,15 @@ func TestCodec(t *testing.T) {
 	for _, s := range sampleMessages() {
 		samples[reflect.TypeOf(s.m).Elem()] = marshal(s.m)
 	}
+	later := map[reflect.Type][]byte{ // with what came after the first version
+		reflect.TypeFor[Leases](): marshal(travelling()), reflect.TypeFor[Returned](): marshal(pointed()),
+	}
 	rapid.Check(t, func(rt *rapid.T) {
 		typ := rapid.SampledFrom(types).Draw(rt, "type")
 		b := bytes.Clone(samples[typ])
+		if l := later[typ]; l != nil && rapid.Bool().Draw(rt, "later") {
+			b = bytes.Clone(l)
+		}
 		for range rapid.IntRange(0, 2).Draw(rt, "damages") {
 			at := rapid.IntRange(0, len(b)-1).Draw(rt, "at")
 			switch rapid.IntRange(0, 3).Draw(rt, "damage") {
@@ -134,6 +145,38 @@ func TestBudget(t *testing.T) {
 	short := &Hello{Network: testNet, Time: testNow, Ask: Ask{Kinds: make([]string, MaxKinds)}, Held: make([]tasks.LeaseID, MaxBeats)}
 	if err := unmarshal(marshal(short), new(Hello)); err != nil {
 		t.Error(err)
+	}
+}
+
+// What came after the first version of a message is left out where there is none: then it is that version to the byte. It has
+// one place, and is never null.
+func TestOptionalFields(t *testing.T) {
+	first := struct {
+		Lease  tasks.LeaseID `cbor:"lease"`
+		Reason tasks.Reason  `cbor:"reason"`
+		Log    []string      `cbor:"log"`
+	}{tasks.LeaseID{1}, tasks.Reason{Code: tasks.Busy}, []string{"x"}}
+	old := must(dag.Marshal(&first))
+	now := marshal(&Returned{Lease: first.Lease, Reason: first.Reason, Log: first.Log})
+	if !bytes.Equal(old, now) {
+		t.Errorf("without a checkpoint: %x, before: %x", now, old)
+	}
+	full := marshal(pointed())
+	agree(t, reflect.TypeFor[Returned](), full)
+	key := append(appendHead(nil, majorText, 5), "point"...)
+	at := bytes.Index(full, key)
+	end := bytes.Index(full, append(appendHead(nil, majorText, 6), "reason"...))
+	for name, b := range map[string][]byte{
+		"null":               slices.Concat(full[:at], key, []byte{cborNull}, full[end:]),
+		"counted, not there": slices.Concat(full[:at], full[end:]),
+		"there, not counted": append([]byte{full[0] - 1}, full[1:]...),
+		"twice":              slices.Concat([]byte{full[0] + 1}, full[1:end], full[at:end], full[end:]),
+		"last":               slices.Concat(full[:at], full[end:], full[at:end]),
+	} {
+		if err := unmarshal(b, new(Returned)); !errors.Is(err, ErrEncoding) {
+			t.Errorf("%s: %v", name, err)
+		}
+		agree(t, reflect.TypeFor[Returned](), b)
 	}
 }
 

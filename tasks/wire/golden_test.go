@@ -56,6 +56,8 @@ func vectors(t testing.TB) []golden {
 	add("notice", "a stop signed by two stewards", must(JoinNotice(testNet, n, []Endorsement{Endorse(testNet, key(1), n), Endorse(testNet, key(2), n)})))
 	value("evidence", "two stories by one signer", sampleEvidence(t))
 	value("bundle", "exported evidence", sampleBundle(t))
+	value("body/leases/travel", "a lease that goes on from a checkpoint", travelling())
+	value("body/returned/point", "a lease handed back with a checkpoint", pointed())
 	proof := must(ProveReceipt(sampleReceipts(3), 2))
 	value("proof", "receipt 2 of 3", &proof)
 	return list

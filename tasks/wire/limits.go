@@ -41,6 +41,7 @@ const (
 	MaxMembership = 4 << 10  // a hub's credential
 	MaxInline     = 32 << 10 // blocks of one output carried in its Reveal, together; larger outputs are fetched
 	MaxLog        = 16 << 10 // log lines of one returned lease, together
+	MaxPoint      = 64 << 20 // files of a checkpoint that travels, together
 	MaxParams     = 64 << 10 // parameters of one step
 	MaxNetwork    = 64       // a network's name
 	MaxName       = 64       // names of kinds, phases, regions, versions

@@ -53,10 +53,13 @@ type Hello struct {
 // Ask says how much more work a worker takes: Slots more leases than it holds now. It replaces the ask before it.
 type Ask struct {
 	Slots int         `cbor:"slots"`
-	Kinds []string    `cbor:"kinds"` // kinds the owner allows; empty: those of the capability record
+	Kinds []string    `cbor:"kinds"` // kinds the owner allows, and Travels; empty: those of the capability record
 	Job   tasks.JobID `cbor:"job"`   // the job whose offer is answered; zero: any
 	Load  int         `cbor:"load"`  // how busy the machine is, per mille
 }
+
+// Travels, among Ask.Kinds, says that the worker knows Lease.Travel.
+const Travels = "checkpoints/1"
 
 // LeaseState is where a worker stands with a lease.
 type LeaseState string
@@ -98,6 +101,8 @@ type Returned struct {
 	Lease  tasks.LeaseID `cbor:"lease"`
 	Reason tasks.Reason  `cbor:"reason"`
 	Log    []string      `cbor:"log"` // last lines, capped and redacted
+	// Point is where others can go on; only if the lease's Travel allows one.
+	Point *tasks.Point `cbor:"point,omitempty"`
 }
 
 // ReceiptAck countersigns a batch of receipts.
@@ -202,7 +207,7 @@ var specs = map[Type]spec{
 	TypeHeartbeat:  {Worker, 32 << 10, func() Message { return new(Heartbeat) }},
 	TypeCommits:    {Worker, 8 << 10, func() Message { return new(Commits) }},
 	TypeReveals:    {Worker, MaxFrame - envelopeRoom, func() Message { return new(Reveals) }},
-	TypeReturned:   {Worker, 32 << 10, func() Message { return new(Returned) }},
+	TypeReturned:   {Worker, 32<<10 + MaxInline, func() Message { return new(Returned) }},
 	TypeReceiptAck: {Worker, 256, func() Message { return new(ReceiptAck) }},
 	TypeWelcome:    {Submitter, 16 << 10, func() Message { return new(Welcome) }},
 	TypeLeases:     {Submitter, MaxFrame - envelopeRoom, func() Message { return new(Leases) }},

@@ -89,6 +89,23 @@ func sampleLeases(n int) *Leases {
 	return m
 }
 
+func samplePoint() *tasks.Point {
+	return &tasks.Point{Root: dag.Sum(dag.DagCBOR, dag.SHA256, []byte("point")), Bytes: 5, Done: 62, Total: 100, CPUMillis: 4000}
+}
+
+// travelling is a lease that goes on from a checkpoint, pointed one handed back with another.
+func travelling() *Leases {
+	m := sampleLeases(1)
+	m.Leases[0].Travel = &tasks.Travel{Most: MaxPoint, From: samplePoint()}
+	return m
+}
+
+func pointed() *Returned {
+	p := samplePoint()
+	p.Blocks = [][]byte{[]byte("point")}
+	return &Returned{Lease: sampleLease(0).ID, Reason: tasks.Because(tasks.Paused, "by its owner"), Log: []string{}, Point: p}
+}
+
 func sampleCommits(n int) *Commits {
 	m := new(Commits)
 	for i := range n {

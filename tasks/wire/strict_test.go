@@ -107,6 +107,11 @@ func TestBounds(t *testing.T) {
 		f(m)
 		return m
 	}
+	point := func(f func(*tasks.Point)) Message {
+		m := pointed()
+		f(m.Point)
+		return m
+	}
 	receipt := func(f func(*tasks.Receipt)) Message {
 		list := sampleReceipts(2)
 		f(&list[1])
@@ -156,28 +161,41 @@ func TestBounds(t *testing.T) {
 		"returned.log many":   returned(func(m *Returned) { m.Log = many(MaxLogLines + 1) }),
 		"returned.log large":  returned(func(m *Returned) { m.Log = []string{text, text, text, text, "x"} }),
 		"returned.log utf8":   returned(func(m *Returned) { m.Log = []string{"\xff"} }),
-		"ack none":            &ReceiptAck{},
-		"ack many":            &ReceiptAck{Count: MaxReceipts + 1},
-		"bye":                 &Bye{},
-		"welcome.epoch":       welcome(func(m *Welcome) { m.Epoch = maxSeq }),
-		"welcome.kept":        welcome(func(m *Welcome) { m.Kept = ids(MaxBeats + 1) }),
-		"welcome.reason":      welcome(func(m *Welcome) { m.Reason = &tasks.Reason{} }),
-		"welcome.time":        welcome(func(m *Welcome) { m.Time = 1 }),
-		"leases none":         &Leases{},
-		"leases many":         sampleLeases(MaxLeases + 1),
-		"leases twice":        &Leases{Leases: append(sampleLeases(1).Leases, sampleLeases(1).Leases...)},
-		"lease.id":            &Leases{Leases: []tasks.Lease{func() tasks.Lease { l := sampleLease(0); l.ID[0]++; return l }()}},
-		"lease.try":           grant(func(l *tasks.Lease) { l.Attempt = MaxAttempts + 1 }),
-		"lease.epoch":         grant(func(l *tasks.Lease) { l.Epoch = maxSeq }),
-		"lease.exp early":     grant(func(l *tasks.Lease) { l.Expiry = l.Granted }),
-		"lease.exp late":      grant(func(l *tasks.Lease) { l.Expiry = l.Granted + MaxLeaseTime.Milliseconds() + 1 }),
-		"do.stage":            grant(func(l *tasks.Lease) { l.Do.Stage = MaxStages }),
-		"do.parts":            grant(func(l *tasks.Lease) { l.Do.Parts = MaxParts + 1 }),
-		"do.ranges":           grant(func(l *tasks.Lease) { l.Do.Ranges = MaxRanges + 1 }),
-		"do.index":            grant(func(l *tasks.Lease) { l.Do.Index = -1 }),
-		"do.mode":             grant(func(l *tasks.Lease) { l.Do.Mode = tasks.Gather }),
-		"do.steps none":       grant(func(l *tasks.Lease) { l.Do.Steps = nil }),
-		"do.steps many":       grant(func(l *tasks.Lease) { l.Do.Steps = make([]tasks.Step, MaxSteps+1) }),
+		"point.root":          returned(func(m *Returned) { m.Point = &tasks.Point{} }),
+		"point.bytes":         point(func(p *tasks.Point) { p.Bytes = MaxPoint + 1 }),
+		"point.done":          point(func(p *tasks.Point) { p.Done = -1 }),
+		"point.total":         point(func(p *tasks.Point) { p.Total = MaxAnyBytes + 1 }),
+		"point.cpu":           point(func(p *tasks.Point) { p.CPUMillis = -1 }),
+		"point.blocks many":   point(func(p *tasks.Point) { p.Blocks = make([][]byte, MaxInBlocks+1) }),
+		"point.blocks large":  point(func(p *tasks.Point) { p.Blocks = [][]byte{make([]byte, MaxInline+1)} }),
+		"travel.most":         grant(func(l *tasks.Lease) { l.Travel = &tasks.Travel{Most: MaxPoint + 1} }),
+		"travel.from.root":    grant(func(l *tasks.Lease) { l.Travel = &tasks.Travel{From: &tasks.Point{}} }),
+		"travel.from.blocks": grant(func(l *tasks.Lease) {
+			l.Travel = &tasks.Travel{From: samplePoint()}
+			l.Travel.From.Blocks = [][]byte{{1}}
+		}),
+		"ack none":        &ReceiptAck{},
+		"ack many":        &ReceiptAck{Count: MaxReceipts + 1},
+		"bye":             &Bye{},
+		"welcome.epoch":   welcome(func(m *Welcome) { m.Epoch = maxSeq }),
+		"welcome.kept":    welcome(func(m *Welcome) { m.Kept = ids(MaxBeats + 1) }),
+		"welcome.reason":  welcome(func(m *Welcome) { m.Reason = &tasks.Reason{} }),
+		"welcome.time":    welcome(func(m *Welcome) { m.Time = 1 }),
+		"leases none":     &Leases{},
+		"leases many":     sampleLeases(MaxLeases + 1),
+		"leases twice":    &Leases{Leases: append(sampleLeases(1).Leases, sampleLeases(1).Leases...)},
+		"lease.id":        &Leases{Leases: []tasks.Lease{func() tasks.Lease { l := sampleLease(0); l.ID[0]++; return l }()}},
+		"lease.try":       grant(func(l *tasks.Lease) { l.Attempt = MaxAttempts + 1 }),
+		"lease.epoch":     grant(func(l *tasks.Lease) { l.Epoch = maxSeq }),
+		"lease.exp early": grant(func(l *tasks.Lease) { l.Expiry = l.Granted }),
+		"lease.exp late":  grant(func(l *tasks.Lease) { l.Expiry = l.Granted + MaxLeaseTime.Milliseconds() + 1 }),
+		"do.stage":        grant(func(l *tasks.Lease) { l.Do.Stage = MaxStages }),
+		"do.parts":        grant(func(l *tasks.Lease) { l.Do.Parts = MaxParts + 1 }),
+		"do.ranges":       grant(func(l *tasks.Lease) { l.Do.Ranges = MaxRanges + 1 }),
+		"do.index":        grant(func(l *tasks.Lease) { l.Do.Index = -1 }),
+		"do.mode":         grant(func(l *tasks.Lease) { l.Do.Mode = tasks.Gather }),
+		"do.steps none":   grant(func(l *tasks.Lease) { l.Do.Steps = nil }),
+		"do.steps many":   grant(func(l *tasks.Lease) { l.Do.Steps = make([]tasks.Step, MaxSteps+1) }),
 		"do.in many": grant(func(l *tasks.Lease) {
 			l.Do.Inputs, l.Do.Keys = hugeLeases().Leases[0].Do.Inputs, nil
 			l.Do.Inputs = append(l.Do.Inputs, l.Do.Inputs[0])
@@ -245,6 +263,7 @@ func TestBounds(t *testing.T) {
 		sampleCommits(MaxLeases), &RevealRequest{Leases: ids(MaxLeases)},
 		&Cancel{Leases: ids(MaxLeases), Reason: tasks.Reason{Code: tasks.Code(text[:MaxCode]), Detail: text[:MaxDetail], RetryMillis: MaxRetry.Milliseconds()}},
 		returned(func(m *Returned) { m.Log = []string{text, text, text, text} }),
+		point(func(p *tasks.Point) { p.Blocks = [][]byte{make([]byte, MaxInline)} }), travelling(),
 		welcome(func(m *Welcome) { m.Kept = ids(MaxBeats) }),
 		fullReveals(), delivered(MaxLeases, nil), fullVerdicts(), fullReceipts(),
 	} {

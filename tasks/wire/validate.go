@@ -154,9 +154,32 @@ func (c *checker) lease(l *tasks.Lease) {
 			c.length("lease.depot.token", len(t), 1, maxToken)
 		}
 	}
+	if t := l.Travel; t != nil {
+		c.number("lease.travel.most", t.Most, 0, MaxPoint)
+		if t.From != nil {
+			c.point("lease.travel.from", t.From, 0)
+		}
+	}
 	if c.err == nil && l.ID != tasks.NewLeaseID(l.Do.Job, l.Do.Task, l.Attempt, l.Worker, l.Epoch, l.Expiry) {
 		c.fail(ErrBounds, "lease.id is not the hash of what the lease says")
 	}
+}
+
+// point is a checkpoint, with at most so many bytes of its blocks.
+func (c *checker) point(field string, p *tasks.Point, inline int) {
+	if !p.Root.Defined() {
+		c.fail(ErrBounds, "%s.root is no block", field)
+	}
+	c.number(field+".bytes", p.Bytes, 0, MaxPoint)
+	c.number(field+".done", p.Done, 0, MaxAnyBytes)
+	c.number(field+".total", p.Total, 0, MaxAnyBytes)
+	c.number(field+".cpu", p.CPUMillis, 0, MaxMillis)
+	c.length(field+".blocks", len(p.Blocks), 0, MaxInBlocks)
+	sum := 0
+	for _, b := range p.Blocks {
+		sum += len(b)
+	}
+	c.length(field+".blocks together", sum, 0, inline)
 }
 
 func (c *checker) assignment(a *tasks.Assignment) {
@@ -316,6 +339,9 @@ func (m *Returned) Validate(now int64) error {
 		}
 	}
 	c.length("returned.log together", sum, 0, MaxLog)
+	if m.Point != nil {
+		c.point("returned.point", m.Point, MaxInline)
+	}
 	return c.result()
 }
 

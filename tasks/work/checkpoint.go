@@ -27,8 +27,8 @@ type Checkpointer interface {
 	Salvaged() []execute.Checkpoint
 }
 
-// checkpoint is how far a task is that was ended here before its time. It is this node's own work: no other node is shown
-// it, and a task continued from it is no less this node's than one done at a stretch.
+// checkpoint is how far a task is that was ended here before its time. Its submitter may have it, if the lease says so, and
+// nobody else.
 type checkpoint struct {
 	Key   [32]byte `cbor:"key"` // pointKey of the task
 	Root  dag.CID  `cbor:"root"`
@@ -37,15 +37,21 @@ type checkpoint struct {
 }
 
 // pointKey names a task that keeps checkpoints: by its submitter and by all it was told to do, so that nobody can have the
-// checkpoint of another's task handed to a program of his own. It is zero for a task that keeps none.
-func (d *Driver) pointKey(submitter tasks.NodeID, do *tasks.Assignment) [32]byte {
+// checkpoint of another's task handed to a program of his own; and by the checkpoint of others that it began with, if it
+// did: what holds their work must not pass for this node's own. It is zero for a task that keeps none.
+func (d *Driver) pointKey(submitter tasks.NodeID, do *tasks.Assignment, from dag.CID) [32]byte {
 	if !execute.Checkpoints(d.o.Kinds, do) {
 		return [32]byte{}
 	}
-	b, err := dag.Marshal(&struct {
-		By tasks.NodeID     `cbor:"by"`
-		Do tasks.Assignment `cbor:"do"`
-	}{submitter, *do})
+	key := struct {
+		By   tasks.NodeID     `cbor:"by"`
+		Do   tasks.Assignment `cbor:"do"`
+		From *dag.CID         `cbor:"from,omitempty"`
+	}{By: submitter, Do: *do}
+	if from.Defined() {
+		key.From = &from
+	}
+	b, err := dag.Marshal(&key)
 	if err != nil {
 		panic("BUG: " + err.Error())
 	}
@@ -119,28 +125,56 @@ func (d *Driver) keepCheckpoints() {
 	}
 }
 
-// forget drops a checkpoint that nobody will go on from.
-func (d *Driver) forget(key [32]byte) {
-	if d.points.remove(key) {
-		d.append(&record{Done: &key}, false, nil)
+// forget drops the checkpoints of a task that nobody will go on from.
+func (d *Driver) forget(h *held) {
+	for i := range h.keys {
+		if d.points.remove(h.keys[i]) {
+			d.append(&record{Done: &h.keys[i]}, false, nil)
+		}
 	}
+}
+
+// runOf makes the run of a lease that has its turn. It goes on from where it was ended here, else from the checkpoint that
+// the lease names; but from nothing of others that the lease does not name.
+func (d *Driver) runOf(h *held, ctx context.Context, cancel context.CancelCauseFunc, release func()) *run {
+	r := &run{of: h, ctx: ctx, cancel: cancel, release: release}
+	r.key = d.pointKey(h.s.peer, &h.lease.Do, dag.CID{})
+	if r.key == [32]byte{} {
+		return r
+	}
+	h.keys = append(h.keys[:0], r.key)
+	r.from = d.points.find(r.key)
+	if !carries(&h.lease) {
+		return r
+	}
+	named := h.lease.Travel.From
+	r.key = d.pointKey(h.s.peer, &h.lease.Do, named.Root)
+	h.keys = append(h.keys, r.key)
+	if c := d.points.find(r.key); c.Defined() {
+		r.from = c
+	} else if h.came {
+		r.from, r.elder = named.Root, true
+		h.done, h.total = named.Done, named.Total
+	}
+	return r
 }
 
 // resume runs a task, from its checkpoint if there is one. If it fails by itself then, it has another try from the
 // beginning: what a foreign program left may be the cause.
-func (d *Driver) resume(ctx context.Context, a tasks.Assignment, key [32]byte, from dag.CID, progress func(done, total int64)) (execute.Output, error) {
+func (d *Driver) resume(r *run, progress func(done, total int64)) (execute.Output, error) {
+	a := r.of.lease.Do
 	c, ok := d.o.Executor.(Checkpointer)
-	if !ok || key == [32]byte{} {
-		return d.o.Executor.Run(ctx, a, progress)
+	if !ok || r.key == [32]byte{} {
+		return d.o.Executor.Run(r.ctx, a, progress)
 	}
-	if from.Defined() {
-		d.log.Info("A task is gone on with from where it was ended here", "job", a.Job, "index", a.Index)
+	if r.from.Defined() {
+		d.log.Info("A task is gone on with from where it was ended", "job", a.Job, "index", a.Index, "elsewhere", r.elder)
 	}
-	out, err := c.RunFrom(ctx, a, key, from, progress)
-	if err != nil && from.Defined() && ctx.Err() == nil {
+	out, err := c.RunFrom(r.ctx, a, r.key, r.from, progress)
+	if err != nil && r.from.Defined() && r.ctx.Err() == nil {
 		d.log.Info("A task that was gone on with failed; it begins anew", "task", a.Task, "error", err)
-		out, err = c.RunFrom(ctx, a, key, dag.CID{}, progress)
+		out, err = c.RunFrom(r.ctx, a, r.key, dag.CID{}, progress)
 	}
-	d.saved(key, &out)
+	d.saved(r.key, &out)
 	return out, err
 }

@@ -64,12 +64,15 @@ func TestCheckpointsBelongToTheirTask(t *testing.T) {
 		}
 		return a
 	}
-	mine := d.pointKey(tasks.NodeID{1}, do(nil))
-	if mine == [32]byte{} || d.pointKey(tasks.NodeID{1}, do(nil)) != mine {
+	mine := d.pointKey(tasks.NodeID{1}, do(nil), dag.CID{})
+	if mine == [32]byte{} || d.pointKey(tasks.NodeID{1}, do(nil), dag.CID{}) != mine {
 		t.Error("the same task has another key")
 	}
-	if d.pointKey(tasks.NodeID{2}, do(nil)) == mine {
+	if d.pointKey(tasks.NodeID{2}, do(nil), dag.CID{}) == mine {
 		t.Error("another submitter has the same key")
+	}
+	if d.pointKey(tasks.NodeID{1}, do(nil), dag.Sum(dag.Raw, dag.SHA256, nil)) == mine {
+		t.Error("what went on from others' work has the key of this node's own")
 	}
 	for name, set := range map[string]func(*tasks.Assignment){
 		"another task":  func(a *tasks.Assignment) { a.Task[0]++ },
@@ -77,7 +80,7 @@ func TestCheckpointsBelongToTheirTask(t *testing.T) {
 		"other words":   func(a *tasks.Assignment) { a.Steps[0].Params = []byte(`{"module":"m","checkpoint":true,"args":["x"]}`) },
 		"another seed":  func(a *tasks.Assignment) { a.Seed[0]++ },
 	} {
-		if d.pointKey(tasks.NodeID{1}, do(set)) == mine {
+		if d.pointKey(tasks.NodeID{1}, do(set), dag.CID{}) == mine {
 			t.Errorf("%s has the same key", name)
 		}
 	}
@@ -87,8 +90,54 @@ func TestCheckpointsBelongToTheirTask(t *testing.T) {
 		"two steps":             func(a *tasks.Assignment) { a.Steps = append(a.Steps, a.Steps[0]) },
 		"an unknown kind":       func(a *tasks.Assignment) { a.Steps[0].Kind = "x" },
 	} {
-		if d.pointKey(tasks.NodeID{1}, do(set)) != [32]byte{} {
+		if d.pointKey(tasks.NodeID{1}, do(set), dag.CID{}) != [32]byte{} {
 			t.Errorf("%s has a key", name)
+		}
+	}
+}
+
+// What a run goes on from is its own, or what its lease names, or was made of that: never others' work that the lease does not
+// name.
+func TestWhatARunGoesOnFrom(t *testing.T) {
+	root := func(name string) dag.CID { return dag.Sum(dag.Raw, dag.SHA256, []byte(name)) }
+	named, own, derived := root("named"), root("own"), root("made of what is named")
+	for _, c := range []struct {
+		name         string
+		travel, came bool
+		kept         []dag.CID
+		want         dag.CID
+	}{
+		{name: "nothing"},
+		{name: "its own", kept: []dag.CID{own}, want: own},
+		{name: "others' work that the lease does not name", kept: []dag.CID{derived}},
+		{name: "what the lease names", travel: true, came: true, want: named},
+		{name: "which did not come", travel: true},
+		{name: "which did not come, and there is its own", travel: true, kept: []dag.CID{own}, want: own},
+		{name: "what it made of what the lease names", travel: true, came: true, kept: []dag.CID{derived, own}, want: derived},
+	} {
+		d := &Driver{o: Options{Kinds: kinds.New(wasm.New())}}
+		h := &held{s: &session{peer: tasks.NodeID{1}}, came: c.came, lease: tasks.Lease{Do: tasks.Assignment{
+			Steps: []tasks.Step{{Kind: "wasm", Phase: "run", Params: []byte(`{"module":"m","checkpoint":true}`)}},
+		}}}
+		for i, k := range c.kept {
+			from := dag.CID{}
+			if k == derived {
+				from = named
+			}
+			d.points.put(checkpoint{Key: d.pointKey(tasks.NodeID{1}, &h.lease.Do, from), Root: k, At: int64(i)})
+		}
+		if c.travel {
+			h.lease.Travel = &tasks.Travel{From: &tasks.Point{Root: named, Done: 3, Total: 4}}
+		}
+		r := d.runOf(h, t.Context(), nil, nil)
+		if r.from != c.want {
+			t.Errorf("%s: goes on from %s, want %s", c.name, r.from, c.want)
+		}
+		if r.elder != (c.want == named) || r.elder && (h.done != 3 || h.total != 4) {
+			t.Errorf("%s: another's work: %v, and %d of %d are done", c.name, r.elder, h.done, h.total)
+		}
+		if own := d.pointKey(tasks.NodeID{1}, &h.lease.Do, dag.CID{}); (r.key == own) == c.travel {
+			t.Errorf("%s: what it leaves passes for its own: %v", c.name, r.key == own)
 		}
 	}
 }

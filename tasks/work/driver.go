@@ -41,8 +41,9 @@ type Driver struct {
 	dropped atomic.Int64  // messages and offers that were not acted upon
 	offers  atomic.Int64  // that wait to be considered
 
-	served  sync.RWMutex // guards outputs
+	served  sync.RWMutex // guards outputs and left
 	outputs map[tasks.NodeID]map[tasks.LeaseID]*shownOutput
+	left    map[tasks.NodeID]map[tasks.LeaseID]*shownOutput // checkpoints of tasks that went back
 	shared  sharing
 	points  checkpoints
 
@@ -99,6 +100,7 @@ func New(o Options) *Driver {
 		box: mailbox.New[func()](), stopped: make(chan struct{}), runs: make(chan *run, o.Slots), fetches: make(chan struct{}, 2*o.Slots+2),
 		shared:   sharing{roots: map[dag.CID]*sharedInput{}},
 		outputs:  map[tasks.NodeID]map[tasks.LeaseID]*shownOutput{},
+		left:     map[tasks.NodeID]map[tasks.LeaseID]*shownOutput{},
 		sessions: map[tasks.NodeID]*session{}, heard: map[tasks.NodeID][]tasks.Verdict{}, payers: map[tasks.NodeID]*payer{}, dues: map[tasks.LeaseID]*due{}, noWork: map[tasks.Code]*NoWork{}, users: map[tasks.JobID]*user{},
 	}
 }
@@ -133,6 +135,7 @@ func (d *Driver) Serve(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
+			d.part()
 			d.sayGoodbye()
 			d.sweep(time.Now().UnixMilli() - claimGrace.Milliseconds())
 			return ctx.Err()
@@ -508,15 +511,15 @@ type shownOutput struct {
 	blocks map[dag.CID]struct{} // once somebody asked
 }
 
-// MayServe reports whether a peer may have a block because it is part of an output it has asked this node to reveal, or
-// of a public input of a lease. It reads the store the first time an output is asked about and may be called from any
+// MayServe reports whether a peer may have a block because it is part of an output it has asked this node to reveal, of the
+// checkpoint of a task that went back to it, or of a public input of a lease. It reads the store the first time an output is asked about and may be called from any
 // goroutine.
 func (d *Driver) MayServe(submitter tasks.NodeID, c dag.CID) bool {
 	if d.shared.has(c) {
 		return true
 	}
 	d.served.RLock()
-	list := slices.Collect(maps.Values(d.outputs[submitter]))
+	list := slices.AppendSeq(slices.Collect(maps.Values(d.outputs[submitter])), maps.Values(d.left[submitter]))
 	d.served.RUnlock()
 	for _, o := range list {
 		if d.covers(o, c) {

@@ -35,7 +35,7 @@ func (s *session) hear(m wire.Message, heard *said) {
 		for _, l := range m.Leases {
 			if h := s.m[l]; h != nil {
 				s.d.why(m.Reason)
-				s.d.forget(h.point)
+				s.d.forget(h)
 				s.drop(h)
 			}
 		}
@@ -66,7 +66,7 @@ func (s *session) take(l *tasks.Lease) {
 		d.why(*r)
 		s.giveBack(h, *r, nil)
 	default:
-		if len(l.Do.Inputs) == 0 {
+		if len(l.Do.Inputs) == 0 && !carries(l) {
 			h.state = ready
 		}
 		s.queue = append(s.queue, h)
@@ -149,8 +149,12 @@ func (s *session) prepareAhead() {
 		h.stop = func(r tasks.Reason) { cancel(r) }
 		d.work.Go(func() {
 			err := d.fetch(ctx, h)
+			came := err == nil && carries(&h.lease) && d.fetchPoint(ctx, h)
 			cancel(nil)
-			d.box.Post(func() { d.prepared(h, err) })
+			d.box.Post(func() {
+				h.came = came
+				d.prepared(h, err)
+			})
 		})
 		if ahead--; ahead == 0 {
 			return
@@ -178,12 +182,18 @@ func (d *Driver) prepared(h *held, err error) {
 }
 
 // giveBack returns a lease with a reason.
-func (s *session) giveBack(h *held, r tasks.Reason, log []string) {
+func (s *session) giveBack(h *held, r tasks.Reason, log []string) { s.handOver(h, r, log, nil) }
+
+// handOver is giveBack with a checkpoint, if there is one, from which others can go on.
+func (s *session) handOver(h *held, r tasks.Reason, log []string, point *tasks.Point) {
 	s.mu.Lock()
-	s.out.returned = append(s.out.returned, wire.Returned{Lease: h.lease.ID, Reason: clip(r), Log: lastLines(log)})
+	s.out.returned = append(s.out.returned, wire.Returned{Lease: h.lease.ID, Reason: clip(r), Log: lastLines(log), Point: point})
 	s.mu.Unlock()
 	s.remember(&tasks.Verdict{Lease: h.lease.ID, Outcome: tasks.Returned})
 	s.drop(h)
+	if point != nil && point.Blocks == nil {
+		s.d.leave(s.peer, h.lease.ID, point.Root)
+	}
 	s.send()
 }
 
@@ -241,7 +251,7 @@ func (d *Driver) kept(h *held, err error) {
 	}
 	h.state = committed
 	h.s.held--
-	d.forget(h.point)
+	d.forget(h)
 	h.s.mu.Lock()
 	h.s.out.commits = append(h.s.out.commits, h.promise.commit(d.self))
 	h.s.mu.Unlock()

@@ -37,7 +37,8 @@ type held struct {
 	total int64
 	stop  func(tasks.Reason) // while running or preparing
 	asked *said              // the submitter's demand to see it
-	point [32]byte           // pointKey, once it has run
+	keys  []([32]byte)       // pointKeys, once it has run
+	came  bool               // the checkpoint that the lease names is here
 	share bool               // its inputs are public and may go on to others
 
 	shownAt  int64 // when the submitter was first shown it, Unix milliseconds; 0: it was not
@@ -138,9 +139,8 @@ func (d *Driver) start() {
 		}
 		d.busy++
 		h.state, h.since, h.stop = running, time.Now().UnixMilli(), stop
-		h.point = d.pointKey(h.s.peer, &h.lease.Do)
 		d.began(h)
-		d.runs <- &run{of: h, ctx: ctx, cancel: cancel, release: release, from: d.points.find(h.point)}
+		d.runs <- d.runOf(h, ctx, cancel, release)
 	}
 	for _, s := range d.order {
 		s.prepareAhead()
@@ -266,11 +266,13 @@ func (d *Driver) parcel(ctx context.Context, s *session, lease *tasks.Lease, roo
 
 // run is one execution on its way through a slot.
 type run struct {
-	of      *held // the loop's; a slot reads only its lease and point, which do not change any more
+	of      *held // the loop's; a slot reads only its lease, which does not change any more
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
-	release func()  // of the owner's admission; may be nil
-	from    dag.CID // where an earlier attempt at the task was ended; undefined: there was none
+	release func()   // of the owner's admission; may be nil
+	key     [32]byte // pointKey; zero: the task keeps no checkpoints
+	from    dag.CID  // where an earlier attempt at the task was ended; undefined: there was none
+	elder   bool     // that attempt was another node's
 }
 
 // slot runs tasks one after another.
@@ -290,7 +292,9 @@ func (d *Driver) execute(r *run) {
 	lease := &r.of.lease
 	began := time.Now()
 	var told time.Time
-	out, err := d.resume(r.ctx, lease.Do, r.of.point, r.from, func(done, total int64) {
+	var far, of int64
+	out, err := d.resume(r, func(done, total int64) {
+		far, of = done, total
 		if now := time.Now(); now.Sub(told) > time.Second {
 			told = now
 			d.box.Post(func() { r.of.done, r.of.total = done, total })
@@ -324,11 +328,15 @@ func (d *Driver) execute(r *run) {
 		r.release()
 	}
 	took := time.Since(began)
-	d.box.Post(func() { d.ran(r.of, &p, took, err, out.Log) })
+	var point *tasks.Point
+	if err != nil {
+		point = d.pack(r, &out, far, of)
+	}
+	d.box.Post(func() { d.ran(r.of, &p, took, err, out.Log, point) })
 }
 
 // ran takes an execution back from a slot.
-func (d *Driver) ran(h *held, p *promise, took time.Duration, err error, log []string) {
+func (d *Driver) ran(h *held, p *promise, took time.Duration, err error, log []string, point *tasks.Point) {
 	d.busy--
 	d.keepCheckpoints()
 	d.finished(h, took)
@@ -338,8 +346,9 @@ func (d *Driver) ran(h *held, p *promise, took time.Duration, err error, log []s
 	switch {
 	case h.state == over: // cancelled meanwhile
 	case err != nil && d.ctx.Err() != nil:
+		h.s.handOver(h, tasks.Reason{Code: tasks.ShuttingDown}, nil, point)
 	case err != nil:
-		h.s.giveBack(h, reasonOf(err), log)
+		h.s.handOver(h, reasonOf(err), log, point)
 	default:
 		h.promise = *p
 		h.state = keeping

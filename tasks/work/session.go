@@ -191,7 +191,7 @@ func (s *session) connect() error {
 	if stream.Remote() != s.peer {
 		return fmt.Errorf("dialled %s, reached %s", s.peer.Short(), stream.Remote().Short())
 	}
-	stop := context.AfterFunc(d.ctx, func() { time.AfterFunc(time.Second, func() { stream.Close() }) })
+	stop := context.AfterFunc(d.ctx, func() { time.AfterFunc(partTime+time.Second/2, func() { stream.Close() }) })
 	defer stop()
 	c := &connection{stream: stream, wake: make(chan struct{}, 1), ended: make(chan struct{})}
 	c.wire = wire.NewSession(d.o.Network, d.o.Key, s.peer, wire.NewSessionID(), wire.Worker)
@@ -278,8 +278,12 @@ func (s *session) welcomed(c *connection, w *wire.Welcome) {
 		d.why(*w.Reason)
 	}
 	s.mu.Lock()
-	s.out = outbox{} // of the stream before
+	asks := s.out.ask != nil // since the hello, perhaps
+	s.out = outbox{}         // of the stream before
 	s.mu.Unlock()
+	if asks {
+		s.tellAsk(s.want())
+	}
 	for _, h := range s.leases() {
 		if !w.Resumed || !slices.Contains(w.Kept, h.lease.ID) {
 			s.drop(h)
@@ -339,9 +343,12 @@ func (s *session) askFor(want int) *wire.Ask {
 		a.Slots = max(1, want-s.held)
 	}
 	for _, name := range d.o.Kinds.Names() {
-		if d.allowed(name) && len(a.Kinds) < wire.MaxKinds {
+		if d.allowed(name) && len(a.Kinds) < wire.MaxKinds-1 {
 			a.Kinds = append(a.Kinds, name)
 		}
+	}
+	if _, ok := d.o.Executor.(Checkpointer); ok && len(a.Kinds) > 0 { // none means others
+		a.Kinds = append(a.Kinds, wire.Travels)
 	}
 	return a
 }
@@ -417,7 +424,7 @@ func (s *session) read(c *connection) error {
 		select {
 		case credit <- struct{}{}:
 		case <-s.d.ctx.Done():
-			return nil
+			continue // until the last word is said, nothing is heard any more
 		}
 		s.d.box.Post(func() {
 			<-credit

@@ -1,0 +1,175 @@
+package submit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"kith/storage"
+	"kith/storage/dag"
+	"kith/tasks"
+	"kith/tasks/execute"
+	"kith/tasks/job"
+	"kith/tasks/wire"
+)
+
+// A task that a worker hands back may bring a checkpoint. It comes in the message, or is fetched from that worker, before the
+// task goes to anybody else; if that takes too long the task goes without it. It is kept like the other roots of its job,
+// until the task has its verdict, and served to nobody but the worker whose lease names it.
+
+// fetchPointTime bounds the way of a checkpoint here.
+const fetchPointTime = 20 * time.Second
+
+// pointRoom is for the names and folders of a checkpoint, beside its bytes.
+const pointRoom = 1 << 20
+
+// mostPoint is the largest checkpoint that is taken now.
+func (d *Driver) mostPoint() int64 {
+	var kept int64
+	for _, j := range d.active {
+		kept += j.state.CheckpointBytes()
+	}
+	return min(wire.MaxPoint, max(0, d.o.Checkpoints-kept))
+}
+
+// travel adds what there is to say of checkpoints to a lease: what it names, if anything, and whether that holds work of
+// others. Who is believed alone goes on from nobody's work but its own.
+func (d *Driver) travel(j *running, s *session, ref job.Ref, lease *tasks.Lease, alone bool) (point dag.CID, foreign bool) {
+	if !s.travels || !d.keepsPoints(j, ref) {
+		return dag.CID{}, false
+	}
+	lease.Travel = &tasks.Travel{Most: d.mostPoint()}
+	c, ok := j.state.Carry(s.peer.id, d.placeOf(j, s.peer), ref)
+	now := time.Now().UnixMilli()
+	if !ok || d.apart(s) || slices.ContainsFunc(c.Past, func(id tasks.NodeID) bool { return d.trust.Banned(id, now) }) {
+		return dag.CID{}, false
+	}
+	foreign = slices.ContainsFunc(c.Past, func(id tasks.NodeID) bool { return id != s.peer.id })
+	if alone && foreign {
+		return dag.CID{}, false
+	}
+	lease.Travel.From = &tasks.Point{Root: c.Root, Bytes: c.Bytes, Done: c.Done, Total: c.Total, CPUMillis: c.CPUMillis}
+	return c.Root, foreign
+}
+
+// keepsPoints reports whether a task may leave checkpoints: its kind does, and its inputs are not sealed.
+func (d *Driver) keepsPoints(j *running, ref job.Ref) bool {
+	return !j.sealed() && execute.Checkpoints(d.o.Kinds, &tasks.Assignment{Steps: j.state.Stage(ref.Stage).Steps})
+}
+
+// pointCovers reports whether c is below the checkpoint that a lease names. That of a public job is no more public than
+// another.
+func (d *Driver) pointCovers(g *grants, x *grant, c dag.CID) bool {
+	g.mu.Lock()
+	folder := x.folder
+	g.mu.Unlock()
+	if folder == nil {
+		ctx, cancel := context.WithTimeout(context.Background(), handshake)
+		defer cancel()
+		folder = map[dag.CID]struct{}{}
+		if err := dag.Reach(ctx, d.o.Blobs, x.point, func(c dag.CID) (bool, error) {
+			folder[c] = struct{}{}
+			return true, nil
+		}); err != nil {
+			return false
+		}
+		g.mu.Lock()
+		x.folder = folder
+		g.mu.Unlock()
+	}
+	_, ok := folder[c]
+	return ok
+}
+
+// point prepares what is to be done about a lease that was handed back. It runs in the session's reader.
+func (d *Driver) point(s *session, m *wire.Returned) func() {
+	if m.Point == nil {
+		return func() { d.returned(s, m) }
+	}
+	var blocks []storage.Block
+	var err error
+	if len(m.Point.Blocks) > 0 {
+		blocks, err = assemble(m.Point.Root, m.Point.Blocks)
+	}
+	return func() {
+		j := d.jobOf(s, m.Lease)
+		switch {
+		case j == nil:
+		case err != nil:
+			d.log.Info("A checkpoint is not what its worker says", "worker", s.peer.id, "lease", m.Lease, slogErr(err))
+			d.handedBack(j, s, m, nil)
+		default:
+			d.bringPoint(j, s, m, blocks)
+		}
+	}
+}
+
+// bringPoint stores a checkpoint, and has its lease end then.
+func (d *Driver) bringPoint(j *running, s *session, m *wire.Returned, blocks []storage.Block) {
+	g, p := s.grants.get(m.Lease), m.Point
+	if g == nil || !d.keepsPoints(j, g.ref) || p.Bytes > d.mostPoint() || blocks == nil && (d.o.Carrier == nil || d.apart(s)) {
+		d.handedBack(j, s, m, nil)
+		return
+	}
+	ref := g.ref
+	s.grants.remove(m.Lease) // its worker is free for something else meanwhile
+	left := &job.Left{
+		Task: ref, Worker: s.peer.id, Lease: m.Lease, Root: p.Root, Bytes: p.Bytes, Done: min(p.Done, max(p.Total, 0)), Total: p.Total, CPUMillis: p.CPUMillis,
+	}
+	d.work.Go(func() {
+		ctx, cancel := context.WithTimeoutCause(j.ctx, fetchPointTime, errors.New("it took too long"))
+		defer cancel()
+		err := d.storePoint(ctx, s.peer.id, m.Lease, p, blocks)
+		d.box.Post(func() {
+			if j.state.Phase().Over() {
+				return
+			}
+			if err != nil {
+				d.log.Info("A task moves without its checkpoint", "worker", s.peer.id, "lease", m.Lease, slogErr(err))
+				left = nil
+			}
+			d.handedBack(j, s, m, left)
+		})
+	})
+}
+
+// storePoint brings the blocks of a checkpoint into the store, and makes sure that it is one, and no larger than was said.
+func (d *Driver) storePoint(ctx context.Context, worker tasks.NodeID, lease tasks.LeaseID, p *tasks.Point, blocks []storage.Block) error {
+	if blocks != nil {
+		if err := d.o.Blobs.PutMany(ctx, blocks); err != nil {
+			return err
+		}
+	} else {
+		select {
+		case d.net <- struct{}{}:
+			defer func() { <-d.net }()
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		if err := d.o.Carrier.FetchCheckpoint(ctx, worker, lease, p.Root, p.Bytes+pointRoom); err != nil {
+			return err
+		}
+	}
+	left := p.Bytes
+	for f, err := range dag.Files(ctx, d.o.Blobs, p.Root) {
+		if err != nil {
+			return err
+		}
+		if left -= f.Size; left < 0 {
+			return fmt.Errorf("it has more than the %d bytes that it is said to have", p.Bytes)
+		}
+	}
+	return nil
+}
+
+// keepPoint notes a checkpoint that is in the store, if it is of use.
+func (d *Driver) keepPoint(j *running, ev *job.Left) {
+	if !j.state.WantsLeft(ev.Task, ev.Worker, ev.Lease) {
+		return
+	}
+	d.append(j.id, ev, nil)
+	d.step(j, ev, time.Now().UnixMilli())
+	d.log.Debug("A task can go on elsewhere", slogJob(j.id), "task", ev.Task.String(), "done", ev.Done, "of", ev.Total, "bytes", ev.Bytes)
+}
