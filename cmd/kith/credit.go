@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -89,6 +90,9 @@ func (c creditVerifyCmd) Run(a *app) error {
 
 func (a *app) credit(who tasks.NodeID, bundles ...*wire.Bundle) error {
 	s, err := credit.Compute(bundles...)
+	if errors.Is(err, credit.ErrNetwork) {
+		return usage("%w; name the files of one network", err)
+	}
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"crypto/ed25519"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -12,6 +14,7 @@ import (
 
 	"kith/cmd/internal/fleet"
 	"kith/node/api"
+	"kith/storage/dag"
 	"kith/tasks"
 	"kith/tasks/wire"
 )
@@ -92,6 +95,95 @@ func TestReceiptsAreReplayedAndAddedUp(t *testing.T) {
 	}
 	if text := must(t, submitter, "credit", "verify", file); !strings.Contains(text, "worth nothing, forged") {
 		t.Errorf("a receipt that was raised counts: %s", text)
+	}
+}
+
+// exported is a file of one worker's receipts on some network: claims on two results that their submitter has acknowledged.
+func exported(t *testing.T, network string) *wire.Bundle {
+	t.Helper()
+	keys := map[wire.Role]ed25519.PrivateKey{}
+	ids := map[wire.Role]tasks.NodeID{}
+	for _, r := range []wire.Role{wire.Worker, wire.Submitter} {
+		keys[r] = ed25519.NewKeyFromSeed(bytes.Repeat([]byte{byte(r)}, ed25519.SeedSize))
+		ids[r] = tasks.NodeID(keys[r].Public().(ed25519.PublicKey))
+	}
+	session := wire.NewSessionID()
+	worker := wire.NewSession(network, keys[wire.Worker], ids[wire.Submitter], session, wire.Worker)
+	submitter := wire.NewSession(network, keys[wire.Submitter], ids[wire.Worker], session, wire.Submitter)
+	now := time.Now().UnixMilli()
+	word := &wire.Delivered{Time: now}
+	var claims wire.Claims
+	for i := range 2 {
+		c := wire.Claim{Task: tasks.TaskID{byte(i)}, Expiry: now, Kinds: []string{"x/run"}, Root: dag.Sum(dag.Raw, dag.SHA256, nil), CPUMillis: 500}
+		claims.Leases = append(claims.Leases, c)
+		word.Results = append(word.Results, wire.Delivery{Lease: c.Lease(ids[wire.Worker]), Root: c.Root})
+	}
+	for _, m := range []wire.Message{&wire.Welcome{Session: session, Time: now}, word} {
+		sealed, err := submitter.Seal(m, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		frame, err := wire.ReadFrame(bytes.NewReader(sealed), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := worker.Open(frame, now); err != nil {
+			t.Fatal(err)
+		}
+		if claims.Heard, err = worker.Spoken(frame); err != nil {
+			t.Fatal(err)
+		}
+	}
+	claims.Sign(network, keys[wire.Worker])
+	return &wire.Bundle{Version: wire.Version, Network: network, Writer: ids[wire.Worker], At: now, Batches: []wire.Batch{}, Conflicts: []wire.Evidence{}, Claims: []wire.Claims{claims}}
+}
+
+// Files are told by anybody, without a node, for what they prove; those of two networks are not added up, and what was signed
+// on one proves nothing on another.
+func TestExportedClaims(t *testing.T) {
+	home, dir := t.TempDir(), t.TempDir()
+	write := func(name string, b *wire.Bundle) string {
+		t.Helper()
+		var text bytes.Buffer
+		if err := b.WriteJSON(&text); err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join(dir, name)
+		if err := os.WriteFile(file, text.Bytes(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	here, there := write("here", exported(t, "main")), write("there", exported(t, "other"))
+	b := exported(t, "other")
+	b.Network = "main"
+	carried := write("carried", b)
+	b = exported(t, "main")
+	b.Claims[0].Leases[0].CPUMillis *= 100
+	raised := write("raised", b)
+	for _, c := range []struct {
+		name string
+		args []string
+		code int
+		want string
+	}{
+		{"what it proves", []string{"evidence", "verify", here}, exitOK, "2 claims without a receipt, for 2 of which it is signed that the result arrived"},
+		{"for programs", []string{"evidence", "verify", here, "--json"}, exitOK, `"delivered": 2`},
+		{"what it is worth", []string{"credit", "verify", here}, exitOK, "got no verdict: 2; it is signed that they arrived: 2"},
+		{"worth for programs", []string{"credit", "verify", here, "--json"}, exitOK, `"delivered": 2`},
+		{"the same file twice", []string{"credit", "verify", here, here}, exitOK, "got no verdict: 2; it is signed that they arrived: 2"},
+		{"two networks", []string{"credit", "verify", here, there}, exitUsage, "name the files of one network"},
+		{"carried to another network", []string{"evidence", "verify", carried}, exitFailed, "does not hold"},
+		{"nor worth anything there", []string{"credit", "verify", carried}, exitOK, "worth nothing, forged: 2"},
+		{"raised", []string{"evidence", "verify", raised}, exitFailed, "does not hold"},
+		{"nor worth more", []string{"credit", "verify", raised}, exitOK, "worth nothing, forged: 2"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			code, out, errs := try(t, home, c.args...)
+			if text := out + errs; code != c.code || !strings.Contains(text, c.want) {
+				t.Errorf("exit %d, want %d and %q:\n%s", code, c.code, c.want, text)
+			}
+		})
 	}
 }
 

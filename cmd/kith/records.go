@@ -201,7 +201,7 @@ func (c evidenceVerifyCmd) Run(a *app) error {
 	}
 	v := map[string]any{"claims": claimed, "delivered": delivered, "batches": len(bundle.Batches), "countersigned": both, "receipts": receipts, "conflicts": len(bundle.Conflicts), "writer": bundle.Writer}
 	return a.show(v, func(w io.Writer) {
-		fmt.Fprintf(w, "it holds: %d receipts in %d batches, %d of them signed by both sides, %d claims without a receipt (%d of results that have no verdict and whose bytes were acknowledged), and %d proofs of lies\n", receipts, len(bundle.Batches), both, claimed, delivered, len(bundle.Conflicts))
+		fmt.Fprintf(w, "it holds: %d receipts in %d batches, %d of them signed by both sides, %d claims without a receipt, for %d of which it is signed that the result arrived and got no verdict, and %d proofs of lies\n", receipts, len(bundle.Batches), both, claimed, delivered, len(bundle.Conflicts))
 	})
 }
 

@@ -280,6 +280,94 @@ func TestBadResults(t *testing.T) {
 
 // A worker that keeps its commit open and its session closed loses nothing within the time sessions are kept for, and
 // its task goes to somebody else after it.
+// A worker that answers for tasks it was never given, again and again, is told so and cut off; nobody else notices.
+func TestStrangeLeasesEndTheSession(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		id := w.begin(t, 1)
+		p := w.puppet(t, 50).join()
+		before := w.submitter.Dropped()
+		go func() {
+			for n := range 10_000/wire.MaxLeases + 1 {
+				m := &wire.Commits{}
+				for i := range wire.MaxLeases {
+					m.Commits = append(m.Commits, tasks.Commit{Lease: tasks.LeaseID{1, byte(n), byte(i)}})
+				}
+				f, err := p.wire.Seal(m, time.Now().UnixMilli())
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if _, err := p.conn.Write(f); err != nil {
+					return // cut off
+				}
+			}
+		}()
+		if m := hear[*wire.Bye](p); m.Reason.Code != tasks.NotMine {
+			t.Errorf("told %+v", m.Reason)
+		}
+		synctest.Wait()
+		if n := w.submitter.Dropped() - before; n < 10_000 {
+			t.Errorf("cut off after %d", n)
+		}
+		w.newDonor()
+		w.newDonor()
+		w.announce(id)
+		w.mustFinish(w.finish(id))
+	})
+}
+
+// Results for a job that was called off, or is over, change nothing: they are passed over, nobody is blamed, nothing is
+// signed, and the worker does the next job.
+func TestResultsForACancelledJob(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		id := w.begin(t, 2)
+		p := w.puppet(t, 50).join()
+		for len(p.leases) < 2 {
+			hear[*wire.Leases](p)
+		}
+		early, late := p.result(&p.leases[0]), p.result(&p.leases[1])
+		p.send(&wire.Commits{Commits: []tasks.Commit{p.commit(&early)}})
+		synctest.Wait()
+		cancelled := make(chan error, 1)
+		go func() { cancelled <- w.submitter.Cancel(t.Context(), id) }()
+		for n := 0; n < 2; {
+			n += len(hear[*wire.Cancel](p).Leases)
+		}
+		if err := <-cancelled; err != nil {
+			t.Fatal(err)
+		}
+		before := w.submitter.Dropped()
+		p.send(&wire.Commits{Commits: []tasks.Commit{p.commit(&late)}})
+		p.send(&wire.Reveals{Reveals: []tasks.Reveal{early, late}})
+		p.send(&wire.Returned{Lease: late.Lease, Reason: tasks.Reason{Code: tasks.TaskFailed}})
+		p.send(&wire.Heartbeat{Leases: []wire.Beat{{Lease: late.Lease, State: wire.Delivering}}, Time: time.Now().UnixMilli()})
+		synctest.Wait()
+		if n := w.submitter.Dropped() - before; n != 4 {
+			t.Errorf("%d results were passed over, want 4", n)
+		}
+		st, err := w.submitter.Job(t.Context(), id)
+		if err != nil || st.Phase != job.Cancelled || len(st.Blame) != 0 {
+			t.Errorf("%s, blamed %v, %v", st.Phase, st.Blame, err)
+		}
+		time.Sleep(time.Minute)
+		if err := w.submitter.Receipts(t.Context(), id, func(r *submit.Receipts) {
+			for i := range r.Batch.Receipts {
+				if r.Batch.Receipts[i].Outcome == tasks.Accepted {
+					t.Errorf("signed for %+v", r.Batch.Receipts[i])
+				}
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+		p.leases = nil
+		w.begin(t, 1)
+		p.send(&wire.Ask{Slots: 4})
+		for len(p.leases) == 0 {
+			hear[*wire.Leases](p)
+		}
+	})
+}
+
 func TestLostSessionIsKeptTwoMinutes(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		id, err := w.submitter.Submit(t.Context(), tasks.Spec{Ops: noop(1).Ops, Sensitivity: tasks.Public, Policy: tasks.Policy{K: 1, N: 1}})

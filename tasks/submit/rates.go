@@ -99,23 +99,24 @@ func (d *Driver) keepRates(now int64) {
 	d.ratesAt, d.keeping = 0, true
 	b := encodeRates(d.rates)
 	d.work.Go(func() {
-		err := d.o.Rates.Save(b)
+		d.saveRates(b)
 		d.box.Post(func() {
 			d.keeping = false
 			d.due(d.ratesAt)
-			if err != nil {
-				d.log.Warn("What tasks take is not written down", slogErr(err))
-			}
 		})
 	})
 }
 
+// saveRates writes encoded rates down. Without them nothing else is lost.
+func (d *Driver) saveRates(b []byte) {
+	if err := d.o.Rates.Save(b); err != nil {
+		d.log.Warn("What tasks take is not written down", slogErr(err))
+	}
+}
+
 // keepRatesNow writes down at the end, when nothing else does, what was not yet.
 func (d *Driver) keepRatesNow() {
-	if d.ratesAt == 0 {
-		return
-	}
-	if err := d.o.Rates.Save(encodeRates(d.rates)); err != nil {
-		d.log.Warn("What tasks take is not written down", slogErr(err))
+	if d.ratesAt != 0 {
+		d.saveRates(encodeRates(d.rates))
 	}
 }

@@ -52,7 +52,7 @@ func (s *session) hear(m wire.Message, heard *said) {
 // take accepts a lease or gives it back at once.
 func (s *session) take(l *tasks.Lease) {
 	d := s.d
-	if s.m[l.ID] != nil {
+	if _, told := s.verdicts[l.ID]; told || s.m[l.ID] != nil { // said again, which no honest submitter does
 		d.dropped.Add(1)
 		return
 	}

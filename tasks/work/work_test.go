@@ -378,6 +378,46 @@ func TestReceiptsAreSignedOnlyIfTrue(t *testing.T) {
 	})
 }
 
+// A lease that is said again is not worked on again: while it is at work, after its verdict, when it was given back, and
+// after a restart.
+func TestReplayedLeases(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		book := newLog(t)
+		with := func(o *work.Options) { o.Book = book }
+		r := newRig(t, with)
+		b := r.session()
+		e := b.listen()
+		lease, broken := b.lease(1, nil), b.lease(2, func(l *tasks.Lease) { l.Do.Steps[0].Kind = "test.fail" })
+		replay := func(when string, commits, returned int) {
+			t.Helper()
+			synctest.Wait()
+			before := r.Dropped()
+			b.say(&wire.Leases{Leases: []tasks.Lease{lease, broken}})
+			got := e.now()
+			if len(got.commits) != commits || len(got.returned) != returned || r.Dropped() != before+2 {
+				t.Errorf("%s: %d commits, %d given back, %d passed over", when, len(got.commits), len(got.returned), r.Dropped()-before)
+			}
+		}
+		b.say(&wire.Leases{Leases: []tasks.Lease{lease, broken}})
+		synctest.Wait()
+		replay("at work", 1, 1)
+		b.say(&wire.RevealRequest{Leases: []tasks.LeaseID{lease.ID}})
+		replay("shown", 1, 1)
+		shown := e.now().reveals[0]
+		b.judge(tasks.Accepted, shown)
+		replay("judged", 1, 1)
+		r.stop()
+		b.conn.Close()
+		r.start(with)
+		b = r.session()
+		e = b.listen()
+		b.say(&wire.Leases{Leases: []tasks.Lease{lease}})
+		if got := e.now(); len(got.commits)+len(got.returned) != 0 {
+			t.Errorf("after a restart: %d commits, %d given back", len(got.commits), len(got.returned))
+		}
+	})
+}
+
 func TestWhyNoWork(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newRig(t, func(o *work.Options) { o.MaxSubmitters = 1 })
