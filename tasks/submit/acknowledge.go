@@ -10,8 +10,21 @@ import (
 
 // A worker hears of its result by the verdict, mostly within moments of showing it. When the verdict takes longer than
 // this, because another replica or a comparison is waited for, the result is acknowledged by itself (wire.Delivered): the
-// worker can prove then that it is here, and goes on showing this node others. Many are acknowledged by one message.
-const acknowledgeAfter = 250 * time.Millisecond
+// worker can prove then that it is here, and goes on showing this node others. Many are acknowledged by one message. A
+// worker that does not know this node yet shows it few before it hears a word: at first words come sooner.
+const (
+	acknowledgeAfter = 250 * time.Millisecond
+	acknowledgeSoon  = 50 * time.Millisecond
+	soonLeases       = maxInFlight // of a session, from the first on
+)
+
+// acknowledges returns after how many milliseconds a worker hears of a result without its verdict.
+func (s *session) acknowledges() int64 {
+	if s.given <= soonLeases {
+		return acknowledgeSoon.Milliseconds()
+	}
+	return acknowledgeAfter.Milliseconds()
+}
 
 // having is a result that is here and has no verdict yet.
 type having struct {
@@ -47,14 +60,14 @@ func (d *Driver) acknowledgeLater(s *session, g *grant, now int64) {
 		told++
 	}
 	s.having = append(s.having[told:], having{now, g})
-	d.due(s.having[0].at + acknowledgeAfter.Milliseconds())
+	d.due(s.having[0].at + s.acknowledges())
 }
 
 // acknowledge tells a worker of its results that have waited long enough, or of all if something has ended that they
 // waited for.
 func (d *Driver) acknowledge(s *session, now int64, all bool) {
 	n := 0
-	for ; n < len(s.having) && (all || s.having[n].at+acknowledgeAfter.Milliseconds() <= now); n++ {
+	for ; n < len(s.having) && (all || s.having[n].at+s.acknowledges() <= now); n++ {
 		if g := s.having[n].of; !g.told {
 			s.mu.Lock()
 			s.out.delivered = append(s.out.delivered, g.got)
@@ -63,7 +76,7 @@ func (d *Driver) acknowledge(s *session, now int64, all bool) {
 		}
 	}
 	if s.having = s.having[n:]; len(s.having) > 0 {
-		d.due(s.having[0].at + acknowledgeAfter.Milliseconds())
+		d.due(s.having[0].at + s.acknowledges())
 	} else {
 		s.having = nil
 	}
