@@ -13,6 +13,7 @@ import (
 	"kith/p2p/host"
 	"kith/p2p/rpc"
 	"kith/tasks"
+	"kith/tasks/tokens"
 	"kith/tasks/wire"
 )
 
@@ -23,17 +24,18 @@ var registerProto = rpc.Proto{Name: "register", Version: 1, Limits: rpc.Limits{P
 const (
 	registerTime  = 10 * time.Second // for one
 	registerEvery = 5 * time.Second  // one peer may register once in so long, and a few times at once
-	registerBurst = 3
-	registerMost  = 4096 // peers remembered; they are forgotten when they leave
+	registerMost  = 4096             // peers remembered; they are forgotten when they leave
 	registerRenew = 30 * time.Minute
 )
+
+var registerRate = tokens.Rate{Every: registerEvery, Burst: 3}
 
 // known is what a peer has said of itself.
 type known struct {
 	cap       wire.Capability
 	protocols []string
 	at        time.Time
-	bucket    float64 // registrations it may still make at once
+	bucket    tokens.Bucket // of registrations
 	asked     time.Time
 	told      string // this node's record as the peer was given it
 }
@@ -136,7 +138,7 @@ func (r *registry) mayMeet(id p2p.ID, record string) bool {
 func (r *registry) ofLocked(id p2p.ID) *known {
 	k := r.peers[id]
 	if k == nil && len(r.peers) < registerMost {
-		k = &known{bucket: registerBurst}
+		k = &known{}
 		r.peers[id] = k
 	}
 	return k
@@ -231,9 +233,7 @@ func (r *registry) admit(id p2p.ID, m *wire.Register) error {
 	k := r.ofLocked(id)
 	now := time.Now()
 	if k != nil {
-		k.bucket = min(registerBurst, k.bucket+now.Sub(k.at).Seconds()/registerEvery.Seconds())
-		if k.bucket >= 1 {
-			k.bucket--
+		if k.bucket.Take(registerRate, now) {
 			k.at = now
 		} else {
 			k = nil

@@ -331,7 +331,7 @@ func TestRefusals(t *testing.T) {
 		if got := search(func(m *wire.Search) { m.Network = "elsewhere" }); got != tasks.WrongNetwork {
 			t.Errorf("another network: %q", got)
 		}
-		for i := range searchBurst {
+		for i := range int(searchRate.Burst) {
 			if got := search(func(*wire.Search) {}); got != "" {
 				t.Errorf("question %d: %q", i+1, got)
 			}
@@ -339,7 +339,7 @@ func TestRefusals(t *testing.T) {
 		if got := search(func(*wire.Search) {}); got != tasks.Busy {
 			t.Errorf("too often: %q", got)
 		}
-		time.Sleep(searchEvery)
+		time.Sleep(searchRate.Every)
 		if got := search(func(*wire.Search) {}); got != "" {
 			t.Errorf("a while later: %q", got)
 		}
@@ -353,12 +353,12 @@ func TestRefusals(t *testing.T) {
 		if got := invite(network, []byte("x")); got != tasks.BadMessage {
 			t.Errorf("no offer: %q", got)
 		}
-		for i := range inviteBurst {
+		for i := range int(inviteRate.Burst) {
 			if got := invite(network, offer); got != "" {
 				t.Errorf("invitation %d: %q", i+1, got)
 			}
 		}
-		if got := invite(network, offer); got != tasks.Busy || len(asked.invited()) != inviteBurst {
+		if got := invite(network, offer); got != tasks.Busy || len(asked.invited()) != int(inviteRate.Burst) {
 			t.Errorf("too often: %q", got)
 		}
 	})
@@ -481,31 +481,6 @@ func TestBook(t *testing.T) {
 		}
 		if err := b.Learn(say(5, 1, time.Hour)); err != nil || len(b.met) != 1 {
 			t.Errorf("%d records, %v", len(b.met), err)
-		}
-	})
-}
-
-// Whoever asks too often waits; the rest do not, and what is remembered of them is bounded.
-func TestRates(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var r rates
-		one := p2p.ID{1}
-		for i := range 5 {
-			if got := r.take(one, time.Second, 3); got != (i < 3) {
-				t.Errorf("%d: %v", i, got)
-			}
-		}
-		for i := range maxAskers - 1 {
-			if !r.take(p2p.ID{2, byte(i), byte(i >> 8)}, time.Second, 3) {
-				t.Fatal("a newcomer waits")
-			}
-		}
-		if r.take(p2p.ID{3}, time.Second, 3) {
-			t.Error("room without end")
-		}
-		time.Sleep(4 * time.Second)
-		if !r.take(p2p.ID{3}, time.Second, 3) || len(r.m) != 1 {
-			t.Errorf("%d remembered", len(r.m))
 		}
 	})
 }

@@ -3,12 +3,12 @@ package search
 import (
 	"context"
 	"errors"
-	"sync"
 	"time"
 
 	"kith/p2p"
 	"kith/p2p/rpc"
 	"kith/tasks"
+	"kith/tasks/tokens"
 	"kith/tasks/wire"
 )
 
@@ -20,12 +20,14 @@ var (
 
 // Pace and bounds of what others may ask.
 const (
-	talkTime    = 10 * time.Second // for one question and its answer
-	searchEvery = 20 * time.Second // one node may ask once in so long, and a few times at once
-	searchBurst = 3
-	inviteEvery = 5 * time.Second // and invite
-	inviteBurst = 8
-	maxAskers   = 4096 // nodes whose questions are counted; beyond them all must wait
+	talkTime  = 10 * time.Second // for one question and its answer
+	maxAskers = 4096             // nodes whose questions are counted; beyond them all must wait
+)
+
+// How often one node may ask, and invite.
+var (
+	searchRate = tokens.Rate{Every: 20 * time.Second, Burst: 3}
+	inviteRate = tokens.Rate{Every: 5 * time.Second, Burst: 8}
 )
 
 // Server answers the questions of others.
@@ -35,7 +37,7 @@ type Server struct {
 	// Hear considers an offer that was handed to this node alone, and says why it cannot come, or nil.
 	Hear func(ctx context.Context, o wire.Offer) *tasks.Reason
 
-	searches, invites rates
+	searches, invites tokens.Each[p2p.ID]
 }
 
 // Serve begins to answer.
@@ -56,8 +58,8 @@ func (s *Server) search(_ context.Context, st p2p.Stream) {
 		reply.Reason = told(wire.ReasonOf(err))
 	case q.Network != s.Network:
 		reply.Reason = &tasks.Reason{Code: tasks.WrongNetwork}
-	case !s.searches.take(st.Remote(), searchEvery, searchBurst):
-		reply.Reason = &tasks.Reason{Code: tasks.Busy, RetryMillis: searchEvery.Milliseconds()}
+	case !s.searches.Take(st.Remote(), searchRate, maxAskers, time.Now()):
+		reply.Reason = &tasks.Reason{Code: tasks.Busy, RetryMillis: searchRate.Every.Milliseconds()}
 	default:
 		reply.Nodes, reply.Ways = s.Book.Answer(&q, tasks.NodeID(st.Remote()))
 	}
@@ -86,8 +88,8 @@ func (s *Server) invite(ctx context.Context, st p2p.Stream) {
 		reply.Reason = &tasks.Reason{Code: tasks.WrongNetwork}
 	case o.Submitter != tasks.NodeID(st.Remote()):
 		reply.Reason = told(tasks.Because(tasks.BadMessage, "the offer is of another node"))
-	case !s.invites.take(st.Remote(), inviteEvery, inviteBurst):
-		reply.Reason = &tasks.Reason{Code: tasks.Busy, RetryMillis: inviteEvery.Milliseconds()}
+	case !s.invites.Take(st.Remote(), inviteRate, maxAskers, time.Now()):
+		reply.Reason = &tasks.Reason{Code: tasks.Busy, RetryMillis: inviteRate.Every.Milliseconds()}
 	default:
 		reply.Reason = s.Hear(ctx, o)
 	}
@@ -97,46 +99,3 @@ func (s *Server) invite(ctx context.Context, st p2p.Stream) {
 }
 
 func told(r tasks.Reason) *tasks.Reason { return &r }
-
-// rates bounds how often each peer may do something. The zero value is ready.
-type rates struct {
-	mu sync.Mutex
-	m  map[p2p.ID]rate
-}
-
-type rate struct {
-	left float64
-	at   time.Time
-}
-
-// take reports whether a peer may do it now: once in every, and burst times at once.
-func (r *rates) take(id p2p.ID, every time.Duration, burst float64) bool {
-	now := time.Now()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	x, known := r.m[id]
-	if !known {
-		if r.m == nil {
-			r.m = map[p2p.ID]rate{}
-		}
-		if len(r.m) >= maxAskers {
-			for other, y := range r.m {
-				if now.Sub(y.at) > time.Duration(burst)*every { // as good as new
-					delete(r.m, other)
-				}
-			}
-		}
-		if len(r.m) >= maxAskers {
-			return false
-		}
-		x = rate{burst, now}
-	}
-	x.left = min(burst, x.left+float64(now.Sub(x.at))/float64(every))
-	x.at = now
-	ok := x.left >= 1
-	if ok {
-		x.left--
-	}
-	r.m[id] = x
-	return ok
-}

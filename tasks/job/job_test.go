@@ -5,10 +5,12 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
 	"kith/storage/dag"
 	"kith/tasks"
+	"kith/tasks/merge"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
@@ -536,4 +538,16 @@ func TestRepeatedEventsChangeNothing(t *testing.T) {
 		}
 		equal(t, s, m.s)
 	})
+}
+
+// A job of more parts than a job may have ends at once with the reason, whatever its kind made of its input.
+func TestABillionTasks(t *testing.T) {
+	for _, parts := range []int{merge.MaxParts + 1, 1_000_000_000} {
+		s := New(&Accepted{Job: tasks.Job{Spec: tasks.Spec{Policy: tasks.Policy{K: 2, N: 3}}}})
+		var a Actions
+		s.Step(&Planned{Stages: []tasks.Stage{{Mode: tasks.Map, Inputs: []int{tasks.Source}, Steps: []tasks.Step{{Kind: "x"}}}}, Parts: parts}, 1, &a)
+		if a.End == nil || a.End.Reason.Code != tasks.OverLimits || !strings.Contains(a.End.Reason.Detail, "make parts larger") {
+			t.Errorf("%d parts: %+v", parts, a.End)
+		}
+	}
 }

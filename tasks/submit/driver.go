@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -328,6 +329,8 @@ func (d *Driver) complete(s *tasks.Spec) error {
 		return bad("the node limit is %d, fewer than the %d that must agree", p.NodeLimit, p.K)
 	case p.Deadline != 0 && p.Deadline <= time.Now().UnixMilli():
 		return bad("the deadline has passed")
+	case len(p.Regions) > 0 && !slices.ContainsFunc(p.Regions, func(r string) bool { return !slices.Contains(p.Excluded, r) }):
+		return bad("no region is left: every one that is allowed (%s) is excluded too; allow another one", strings.Join(p.Regions, ", "))
 	case len(s.Ops) == 0 || len(s.Ops) > tasks.MaxOps:
 		return bad("%d ops, want 1 to %d", len(s.Ops), tasks.MaxOps)
 	}

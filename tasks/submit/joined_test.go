@@ -572,6 +572,8 @@ func TestLimitsOfASpec(t *testing.T) {
 		{"n too large", func(s *tasks.Spec) { s.Policy.N = 17 }, tasks.ErrSpec},
 		{"node limit below k", func(s *tasks.Spec) { s.Policy = tasks.Policy{K: 3, N: 3, NodeLimit: 2} }, tasks.ErrSpec},
 		{"past deadline", func(s *tasks.Spec) { s.Policy.Deadline = 1 }, tasks.ErrSpec},
+		{"a billion tasks", func(s *tasks.Spec) { s.Ops[0].Params = []byte(`{"tasks":1000000000}`) }, tasks.ErrSpec},
+		{"no region is left", func(s *tasks.Spec) { s.Policy.Regions, s.Policy.Excluded = []string{"DE", "FR"}, []string{"FR", "DE"} }, tasks.ErrSpec},
 		{"long name", func(s *tasks.Spec) { s.Name = strings.Repeat("x", 201) }, tasks.ErrSpec},
 		{"another network", func(s *tasks.Spec) { s.Network = "other" }, tasks.ErrSpec},
 		{"another version", func(s *tasks.Spec) { s.Version = 2 }, tasks.ErrSpec},

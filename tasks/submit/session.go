@@ -17,6 +17,7 @@ import (
 	"kith/tasks"
 	"kith/tasks/job"
 	"kith/tasks/match"
+	"kith/tasks/tokens"
 	"kith/tasks/wire"
 )
 
@@ -34,6 +35,8 @@ const (
 	idleRetry   = 5 * time.Minute       // when a worker without work may ask again; work is pushed anyway
 	declinedFor = time.Minute           // until a worker is given work again that it could not take
 )
+
+var flood = tokens.PerSecond(floodRate, floodBurst)
 
 // peer is what the driver remembers of a worker between sessions.
 type peer struct {
@@ -411,7 +414,7 @@ func (d *Driver) sessionClocks(s *session, now int64) {
 // read takes messages off the stream and hands them to the loop, at most credits at a time.
 func (s *session) read() error {
 	credit := make(chan struct{}, credits)
-	bucket := bucket{tokens: floodBurst, at: time.Now()}
+	var bucket tokens.Bucket
 	var buf []byte
 	for {
 		frame, err := wire.ReadFrame(s.stream, buf)
@@ -422,7 +425,7 @@ func (s *session) read() error {
 			return fmt.Errorf("read: %w", err)
 		}
 		buf = frame
-		if !bucket.take() {
+		if !bucket.Take(flood, time.Now()) {
 			s.end(tasks.Because(tasks.BadMessage, "more than %d messages a second", floodRate))
 			return fmt.Errorf("worker %s floods", s.peer.id.Short())
 		}
@@ -483,20 +486,4 @@ func (s *session) prepare(m wire.Message) func() {
 	default: // a second hello cannot get past wire.Session
 		return func() { d.dropped.Add(1) }
 	}
-}
-
-// bucket bounds a rate of messages.
-type bucket struct {
-	tokens float64
-	at     time.Time
-}
-
-func (b *bucket) take() bool {
-	if b.tokens < 1 || b.tokens < floodBurst/2 {
-		now := time.Now()
-		b.tokens = min(floodBurst, b.tokens+now.Sub(b.at).Seconds()*floodRate)
-		b.at = now
-	}
-	b.tokens--
-	return b.tokens >= 0
 }

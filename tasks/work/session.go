@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"kith/tasks"
+	"kith/tasks/tokens"
 	"kith/tasks/wire"
 )
 
@@ -29,6 +30,8 @@ const (
 	idleTries   = 6                // reconnects of a session that holds nothing
 	promiseKept = 10 * time.Minute // after its lease's expiry a promise nobody asked about is dropped
 )
+
+var flood = tokens.PerSecond(floodRate, floodBurst)
 
 // session is this node's standing with one submitter, over reconnects. The loop owns it, but for out.
 type session struct {
@@ -392,7 +395,7 @@ func (d *Driver) flush() {
 // read takes messages off a stream and hands them to the loop, at most credits at a time.
 func (s *session) read(c *connection) error {
 	credit := make(chan struct{}, credits)
-	bucket := bucket{tokens: floodBurst, at: time.Now()}
+	var bucket tokens.Bucket
 	var buf []byte
 	for {
 		frame, err := wire.ReadFrame(c.stream, buf)
@@ -403,7 +406,7 @@ func (s *session) read(c *connection) error {
 			return fmt.Errorf("read: %w", err)
 		}
 		buf = frame
-		if !bucket.take() {
+		if !bucket.Take(flood, time.Now()) {
 			return fmt.Errorf("submitter %s floods", s.peer.Short())
 		}
 		m, err := c.wire.Open(frame, time.Now().UnixMilli())
@@ -446,20 +449,4 @@ func (d *Driver) sayGoodbye() {
 			s.conn.poke()
 		}
 	}
-}
-
-// bucket bounds a rate of messages.
-type bucket struct {
-	tokens float64
-	at     time.Time
-}
-
-func (b *bucket) take() bool {
-	if b.tokens < floodBurst/2 {
-		now := time.Now()
-		b.tokens = min(floodBurst, b.tokens+now.Sub(b.at).Seconds()*floodRate)
-		b.at = now
-	}
-	b.tokens--
-	return b.tokens >= 0
 }
