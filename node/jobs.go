@@ -39,7 +39,7 @@ func (s *submitting) row(st *submit.Status) api.Job {
 	}
 	j.Tasks = tally(st)
 	if total := st.Tasks + st.Merges; total > 0 {
-		j.Progress = float64(st.Done+st.Merged) / float64(total)
+		j.Progress = (float64(st.Done+st.Merged) + st.Partly) / float64(total)
 	}
 	switch {
 	case st.Phase == job.Finished:
@@ -106,7 +106,7 @@ func (s *submitting) detail(ctx context.Context, id tasks.JobID) (api.JobDetail,
 func (s *submitting) full(st *submit.Status) api.JobDetail {
 	d := api.JobDetail{
 		Job: s.row(st), Submitter: s.self, SpecRoot: st.SpecRoot, Input: st.Spec.Input, PartBytes: st.Spec.PartBytes, Policy: st.Spec.Policy,
-		Stages: []api.Stage{}, Workers: []api.Worker{}, Log: []string{},
+		Stages: []api.Stage{}, Workers: []api.Worker{}, Log: []string{}, Moves: moves(&st.Summary),
 	}
 	if d.PartBytes == 0 {
 		d.PartBytes = tasks.DefaultPartBytes
@@ -150,6 +150,51 @@ func held(e submit.Explanation) *api.Reason {
 		}
 	}
 	return nil
+}
+
+// moves tells of the tasks that went on at other nodes.
+func moves(st *job.Summary) api.Moves {
+	out := api.Moves{Count: st.Carried, SparedMillis: st.Spared, Now: []api.Move{}}
+	for i := range st.Moved {
+		m := &st.Moved[i]
+		v := api.Move{Stage: m.Task.Stage, Index: m.Task.Index, Node: m.Worker, From: m.From}
+		where := "from where another node was ended"
+		if m.Total > 0 {
+			v.At = min(float64(m.Done)/float64(m.Total), 1)
+			where = fmt.Sprintf("from %d %% on another node", int(v.At*100))
+		}
+		v.Words = fmt.Sprintf("stage %d task %d went on %s: %s, after %s", v.Stage, v.Index, where, v.Node.Short(), shortList(v.From))
+		out.Now = append(out.Now, v)
+	}
+	return out
+}
+
+func shortList(ids []tasks.NodeID) string {
+	list := make([]string, len(ids))
+	for i := range ids {
+		list[i] = ids[i].Short()
+	}
+	return strings.Join(list, ", ")
+}
+
+// movesText says that tasks went on at other nodes.
+func movesText(m *api.Moves) string {
+	switch {
+	case m.Count == 0:
+		return ""
+	case len(m.Now) == 0:
+		return fmt.Sprintf(" %s went on at other nodes from where the first were ended.", plural(m.Count, "task"))
+	case len(m.Now) == 1:
+		return " At present " + m.Now[0].Words + "."
+	}
+	return fmt.Sprintf(" At present %s and %d more.", m.Now[0].Words, len(m.Now)-1)
+}
+
+func plural(n int64, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // offersText says how widely workers were asked for, and when they are asked next.
@@ -217,5 +262,7 @@ func (s *submitting) Explain(id string) (api.Explanation, error) {
 			out.Summary += offersText(&e)
 		}
 	}
+	m := moves(&st.Summary)
+	out.Summary += movesText(&m)
 	return out, nil
 }

@@ -93,8 +93,9 @@ type Kind interface {
 const CheckpointDir = "checkpoint"
 
 // Checkpointer is a Kind whose Run can go on from where an earlier attempt at the same task was ended: by the owner of the
-// machine, by its shutdown, by a kill. Whatever lies in CheckpointDir then is there again when the task is tried again here,
-// and the output must be the same as if it had never been ended. Run may be ended at any moment, and must keep the folder so
+// machine, by its shutdown, by a kill. Whatever lies in CheckpointDir then is there again when the task is tried again, here
+// or on another machine, and the output must be the same as if it had never been ended. Who made it may have lied: Run trusts
+// it no more than its input. Run may be ended at any moment, and must keep the folder so
 // that it can be gone on from at every moment: it writes a file under another name and renames it. Large folders
 // (execute.MaxCheckpoint) are not kept.
 type Checkpointer interface {

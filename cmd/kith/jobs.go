@@ -73,6 +73,20 @@ func (a *app) job(w io.Writer, j api.JobDetail) {
 	} else if j.ETAMillis > 0 {
 		rows = append(rows, []string{"left", fmt.Sprintf("%s at %s/s", durationText(millis(j.ETAMillis)), bytesText(j.Rate))})
 	}
+	if j.Moves.Count > 0 {
+		text := "1 task"
+		if j.Moves.Count > 1 {
+			text = fmt.Sprintf("%d tasks", j.Moves.Count)
+		}
+		text += " went on at other nodes from where the first were ended"
+		if j.Moves.SparedMillis > 0 {
+			text += "; " + durationText(millis(j.Moves.SparedMillis)) + " of computing were not done again"
+		}
+		rows = append(rows, []string{"moved", text})
+	}
+	for _, m := range j.Moves.Now {
+		rows = append(rows, []string{"", m.Words})
+	}
 	if j.Result.Defined() {
 		rows = append(rows, []string{"result", fmt.Sprintf("%s, %s", j.Result, bytesText(j.ResultBytes))})
 	}

@@ -24,7 +24,7 @@ type pipeline struct {
 	Path       string   `arg:"" optional:"" help:"File or folder to work on. Not for kinds like test.noop."`
 	Input      string   `help:"The same as PATH." placeholder:"PATH"`
 	Module     string   `help:"For wasm: the module to run, a file anywhere on this machine. Without it wasm.module names one in the input." placeholder:"FILE"`
-	Checkpoint bool     `help:"For wasm alone: give the module a folder /checkpoint, from which it goes on when its task was ended before its time and comes back to the same node."`
+	Checkpoint bool     `help:"For wasm alone: give the module a folder /checkpoint, from which it goes on when its task was ended before its time, on the same node or another."`
 	Param      []string `short:"p" sep:"none" placeholder:"KIND.KEY=VALUE" help:"Parameter of a step, by its kind or its number (2.window=500). May be repeated; kith kinds KIND lists them."`
 }
 

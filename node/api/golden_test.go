@@ -105,6 +105,9 @@ func samples() map[string]any {
 			Workers: []Worker{{Node: node, Contributions: Contributions{Running: 3, Accepted: 14, WallMillis: 9000, CPUMillis: 8500}}},
 			Log:     []string{"stage 0 task 3: 2 of 2 agree"},
 			Totals:  Contributions{Running: 6, Accepted: 28, WallMillis: 18000, CPUMillis: 17000},
+			Moves: Moves{Count: 2, SparedMillis: 4000, Now: []Move{{
+				Index: 3, Node: node, From: []tasks.NodeID{{4}}, At: 0.62, Words: "stage 0 task 3 went on from 62 % on another node",
+			}}},
 		},
 		"explain": Explanation{
 			Job: job.ID, State: "running", Summary: "20 tasks wait: fewer eligible nodes than the job needs to agree.",

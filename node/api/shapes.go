@@ -268,6 +268,24 @@ type JobDetail struct {
 	Workers   []Worker      `json:"workers"` // busiest first
 	Log       []string      `json:"log"`     // last lines, oldest first
 	Totals    Contributions `json:"totals"`
+	Moves     Moves         `json:"moves"`
+}
+
+// Moves is what of a job went on at another node from where one was ended.
+type Moves struct {
+	Count        int64  `json:"count"`        // leases
+	SparedMillis int64  `json:"sparedMillis"` // processor time that was not spent again, by the word of who had spent it
+	Now          []Move `json:"now"`          // of those at work, a few
+}
+
+// Move is one task that goes on elsewhere.
+type Move struct {
+	Stage int            `json:"stage"`
+	Index int            `json:"index"`
+	Node  tasks.NodeID   `json:"node"`
+	From  []tasks.NodeID `json:"from"` // who was ended, the last first
+	At    float64        `json:"at"`   // how far it was, 0 to 1; 0: unknown
+	Words string         `json:"words"`
 }
 
 // Stage is one wave of tasks of a job.

@@ -347,6 +347,15 @@ func (m *sim) play() {
 			m.step(SessionDown{Worker: node(w)})
 		}
 	case 16:
+		lost := Mislaid{}
+		m.s.Checkpoints(func(ref Ref, root dag.CID) {
+			if !lost.Root.Defined() || slices.Compare(root[:], lost.Root[:]) < 0 {
+				lost = Mislaid{Task: ref, Root: root}
+			}
+		})
+		if lost.Root.Defined() && rapid.IntRange(0, 3).Draw(m.t, "loses a checkpoint") == 0 {
+			m.step(&lost)
+		}
 		if l, ok := pick(m, m.leases(w)); ok { // a message about somebody else's lease
 			m.step(Committed{Worker: node(w + 1), Commit: tasks.Commit{Lease: l}})
 			m.step(Revealed{Worker: node(w + 1), Reveal: &tasks.Reveal{Lease: l, Root: root("x")}})

@@ -111,6 +111,6 @@ type Result struct {
 	OnDisk     bool
 	Log        []string
 	WallMillis int64
-	CPUMillis  int64
+	CPUMillis  int64 // of a run that was ended: as far as it was seen
 	PeakMemory int64 // bytes, 0 if unknown
 }

@@ -159,10 +159,10 @@ func (c *child) work(ctx context.Context, dir string, w *Work) (Result, error) {
 	watch := c.watch(ctx, w, began)
 	log := logbook{left: w.Limits.LogBytes}
 	res, rep, err := c.talk(w, &seen, &log, began)
-	peak := watch.stop()
+	peak, spent := watch.stop()
 	if err != nil {
 		err = c.ended(err)
-		return Result{Log: log.lines, WallMillis: time.Since(began).Milliseconds(), PeakMemory: peak}, err
+		return Result{Log: log.lines, WallMillis: time.Since(began).Milliseconds(), CPUMillis: spent.Milliseconds(), PeakMemory: peak}, err
 	}
 	res.Log = log.lines
 	res.WallMillis = time.Since(began).Milliseconds()
@@ -235,6 +235,7 @@ type watch struct {
 	stopped bool
 	peak    int64
 	cpu     time.Duration // of the tree when first sampled
+	spent   time.Duration // since then, when last sampled
 	sampled bool
 	next    time.Time // when it is sampled again
 	files   *files    // nil: the work has no folders
@@ -269,13 +270,13 @@ func (t *watch) kill(why error) {
 	}
 }
 
-func (t *watch) stop() (peak int64) {
+func (t *watch) stop() (peak int64, spent time.Duration) {
 	t.quit()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.stopped = true
 	t.timer.Stop()
-	return t.peak
+	return t.peak, t.spent
 }
 
 func (t *watch) tick() {
@@ -340,7 +341,7 @@ func (t *watch) check() error {
 			t.sampled, t.cpu = true, u.cpu
 		}
 		cpu := u.cpu - t.cpu
-		t.peak = max(t.peak, used)
+		t.peak, t.spent = max(t.peak, used), cpu
 		t.mu.Unlock()
 		switch {
 		case used > l.MemoryBytes && t.w.Op != opExact:

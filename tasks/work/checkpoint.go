@@ -170,7 +170,7 @@ func (d *Driver) resume(r *run, progress func(done, total int64)) (execute.Outpu
 	if r.from.Defined() {
 		d.log.Info("A task is gone on with from where it was ended", "job", a.Job, "index", a.Index, "elsewhere", r.elder)
 	}
-	out, err := c.RunFrom(r.ctx, a, r.key, r.from, progress)
+	out, err := c.RunFrom(r.ctx, a, r.key, r.from, r.onward(progress))
 	if err != nil && r.from.Defined() && r.ctx.Err() == nil {
 		d.log.Info("A task that was gone on with failed; it begins anew", "task", a.Task, "error", err)
 		out, err = c.RunFrom(r.ctx, a, r.key, dag.CID{}, progress)

@@ -430,13 +430,16 @@ func (d *Driver) Quiet(ctx context.Context, long time.Duration) ([]tasks.NodeID,
 	})
 }
 
-// Pins calls visit with every root that must stay in the store: inputs of leases, and outputs without a verdict that
+// Pins calls visit with every root that must stay in the store: inputs of leases and checkpoints they name, and outputs without a verdict that
 // are not in the log itself, and what tasks can be gone on from.
 func (d *Driver) Pins(ctx context.Context, visit func(dag.CID) error) error {
 	roots, err := ask(ctx, d, func() (roots []dag.CID) {
 		for _, s := range d.order {
 			for _, h := range s.leases() {
 				roots = append(roots, h.lease.Do.Inputs...)
+				if carries(&h.lease) {
+					roots = append(roots, h.lease.Travel.From.Root)
+				}
 				if (h.state == keeping || h.state == committed) && h.promise.Blocks == nil {
 					roots = append(roots, h.promise.Root)
 				}

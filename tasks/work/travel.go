@@ -81,6 +81,21 @@ func (d *Driver) leave(submitter tasks.NodeID, lease tasks.LeaseID, root dag.CID
 	})
 }
 
+// onward is progress for a run that goes on from a checkpoint of which it is known how far it was: it is never less, though
+// the kind may count anew.
+func (r *run) onward(progress func(done, total int64)) func(done, total int64) {
+	if !r.elder {
+		return progress
+	}
+	from := r.of.lease.Travel.From
+	return func(done, total int64) {
+		if total == from.Total {
+			done = max(done, from.Done)
+		}
+		progress(done, total)
+	}
+}
+
 // fetchPoint brings the checkpoint here that a lease names, from its submitter alone, and reports whether it came.
 func (d *Driver) fetchPoint(ctx context.Context, h *held) bool {
 	ctx, cancel := context.WithTimeout(ctx, pointTime)

@@ -18,9 +18,9 @@
 //   - /out, empty: what it writes there is the result of the part. Folders are allowed, symbolic links are not.
 //   - /tmp, empty: whatever it likes, but for symbolic links.
 //   - /checkpoint, if the parameter checkpoint is set (kith submit wasm --checkpoint): empty at first, and when the task was
-//     ended before its time and is tried again on the same machine, as it was left then. The module may be ended at any
-//     moment; it replaces a file there by renaming another to it. Its clock and its random bytes begin anew. The example
-//     grep shows how (examples/internal/part).
+//     ended before its time and is tried again, on the same machine or another, as it was left then. The module may be
+//     ended at any moment; it replaces a file there by renaming another to it. Its clock and its random bytes begin anew.
+//     The example grep shows how (examples/internal/part).
 //   - arguments: "module" and then the parameter args. Standard output and error go to the task's log; standard input is
 //     empty, and so is the environment.
 //   - a clock that begins at 2000-01-01 00:00 UTC and advances a microsecond each time it is read, or by as much as the

@@ -52,7 +52,7 @@ func (k Kind) run(ctx context.Context, c *tasks.Call, p *Params) (err error) {
 	log := &lines{log: c.Log}
 	clock := &clock{}
 	config := wazero.NewModuleConfig().WithName("").WithArgs(append([]string{"module"}, p.Args...)...).
-		WithFSConfig(folders(c.In[0], out, tmp, keep)).
+		WithFSConfig(folders(c.In[0], out, tmp, keep, c.Progress)).
 		WithStdout(log).WithStderr(log).WithRandSource(newRandom(c.Seed, c.Index)).
 		WithWalltime(clock.wall, 1000).WithNanotime(clock.nano, 1000).WithNanosleep(clock.sleep)
 	instance, err := prog.runtime.InstantiateModule(ctx, prog.module, config)

@@ -373,6 +373,38 @@ func BenchmarkTask(b *testing.B) {
 	}
 }
 
+// What a module has read of its input is its progress; the module itself is none of it.
+func TestProgressIsWhatWasRead(t *testing.T) {
+	code := module(t, "examples/grep")
+	k := shared
+	params, err := k.Check([]byte(`{"module":"grep.wasm","args":["TODO"]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := parts(code, docs)
+	want := int64(0)
+	for _, name := range []string{"data", "index.jsonl"} {
+		info, err := fs.Stat(in[0], name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want += info.Size()
+	}
+	var last, all int64
+	c := &tasks.Call{Phase: "run", Params: params, In: in, Scratch: t.TempDir(), Parts: 1, Out: kindtest.NewOutput(), Progress: func(done, total int64) {
+		if done < last || done > total {
+			t.Errorf("%d of %d after %d", done, total, last)
+		}
+		last, all = done, total
+	}}
+	if err := k.Run(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	if last != want || all != want {
+		t.Errorf("in the end %d of %d, want %d", last, all, want)
+	}
+}
+
 // The example grep goes on from its checkpoint: what was found before stands first, what came after the last checkpoint is
 // found again, and the result is the same.
 func TestGrepGoesOn(t *testing.T) {

@@ -55,6 +55,7 @@ export type JobDetail = Job & {
   submitter: string; specRoot: string; input: string; partBytes: number;
   stages: { index: number; mode: string; steps: string[]; tasks: Tally }[];
   workers: ({ node: string } & Contributions)[]; log: string[]; totals: Contributions;
+  moves: { count: number; sparedMillis: number; now: { stage: number; index: number; node: string; from: string[]; at: number; words: string }[] };
 };
 export type Explanation = {
   job: string; state: string; summary: string;

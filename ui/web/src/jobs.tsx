@@ -107,6 +107,13 @@ function JobMore(props: { job: Job }) {
               </table>
             </div>
           )}
+          {detail.moves.count > 0 && (
+            <p class="quiet">
+              {count(detail.moves.count, "task")} went on at other nodes from where the first were ended
+              {detail.moves.sparedMillis > 0 && <>; {duration(detail.moves.sparedMillis)} of computing were not done again</>}.
+              {detail.moves.now.map((m) => <span key={m.words}> At present {m.words}.</span>)}
+            </p>
+          )}
           {detail.log.length > 0 && <pre class="log">{detail.log.join("\n")}</pre>}
           <p class="quiet break">job {short(job.id)}{job.result && <>, result {job.result} ({bytes(job.resultBytes)})</>}</p>
         </>
