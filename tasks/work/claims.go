@@ -27,6 +27,13 @@ type said struct {
 	Heard wire.Spoken `cbor:"heard"`
 }
 
+// wordRecord is such a message in the log.
+type wordRecord struct {
+	At    int64           `cbor:"at"`
+	Heard wire.Spoken     `cbor:"heard"`
+	Of    []tasks.LeaseID `cbor:"of,omitempty"` // leases it counts for; none: all that it names
+}
+
 // due is one result that its submitter has had, and has not signed for.
 type due struct {
 	*said // often of several leases
@@ -107,7 +114,8 @@ func (p *promise) claim() wire.Claim {
 	}
 }
 
-// writeDown logs a message of a submitter if it says something of a result of this node, before that is acted upon.
+// writeDown logs a message of a submitter if it says something of a result of this node, before that is acted upon. What a
+// submitter demanded is written down as far as it is shown: see writeShown.
 func (s *session) writeDown(m wire.Message, word *said) {
 	about := func(l tasks.LeaseID) bool {
 		h := s.m[l]
@@ -115,16 +123,35 @@ func (s *session) writeDown(m wire.Message, word *said) {
 	}
 	says := false
 	switch m := m.(type) {
-	case *wire.RevealRequest:
-		says = slices.ContainsFunc(m.Leases, about)
 	case *wire.Delivered:
 		says = slices.ContainsFunc(m.Results, func(r wire.Delivery) bool { return about(r.Lease) })
 	case *wire.Verdicts:
 		says = slices.ContainsFunc(m.Verdicts, func(v tasks.Verdict) bool { return v.Outcome == tasks.Accepted && about(v.Lease) })
 	}
 	if says {
-		s.d.append(&record{Said: word}, false, nil)
+		s.d.append(&record{Said: &wordRecord{At: word.At, Heard: word.Heard}}, false, nil)
 	}
+}
+
+// writeShown logs what has just been shown, one record for each message that demanded it; all says that it is all of what
+// one message names.
+func (s *session) writeShown(all bool) {
+	for list := s.shown; len(list) > 0; {
+		r := &wordRecord{At: list[0].asked.At, Heard: list[0].asked.Heard}
+		n := 0
+		for n < len(list) && list[n].asked == list[0].asked {
+			n++
+		}
+		if !all {
+			for _, h := range list[:n] {
+				r.Of = append(r.Of, h.lease.ID)
+			}
+		}
+		s.d.append(&record{Said: r}, false, nil)
+		list = list[n:]
+	}
+	clear(s.shown)
+	s.shown = s.shown[:0]
 }
 
 // owe notes what a submitter said of a result that it has, or demands.

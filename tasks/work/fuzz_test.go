@@ -61,7 +61,7 @@ func FuzzRecover(f *testing.F) {
 	named := mine.claim()
 	mine.Lease = named.Lease(self)
 	body := encode(&wire.Delivered{Results: []wire.Delivery{{Lease: mine.Lease, Root: root}}})
-	word := said{At: 1, Heard: wire.Spoken{Head: wire.Head{Type: wire.TypeDelivered, Submitter: to}, Body: body}}
+	word := wordRecord{At: 1, Heard: wire.Spoken{Head: wire.Head{Type: wire.TypeDelivered, Submitter: to}, Body: body}}
 	claims := claimRecord{Since: 1, Heard: word.Heard, Leases: []wire.Claim{mine.claim()}, Fresh: true}
 	f.Add(encode(&snapshotFile{Version: snapshotVersion, Sessions: []standing{st}, Promises: []promise{mine}}), encode(&record{Said: &word}))
 	f.Add(encode(&snapshotFile{Version: snapshotVersion, Claims: []claimRecord{claims}}), encode(&record{Payer: &payer{Submitter: to, Earned: 1, Swept: 1, Window: -5}}))

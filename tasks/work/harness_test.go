@@ -105,6 +105,7 @@ type boss struct {
 	*rig
 	conn net.Conn
 	wire *wire.Session
+	life time.Duration // of its leases, beside ten minutes
 }
 
 func (r *rig) DialSession(_ context.Context, to tasks.NodeID, _ []string) (work.Stream, error) {
@@ -226,7 +227,7 @@ func (b *boss) say(m wire.Message) {
 // lease makes a lease of one task; change, if not nil, spoils it before it gets its id.
 func (b *boss) lease(n int, change func(*tasks.Lease)) tasks.Lease {
 	now := time.Now().UnixMilli()
-	l := tasks.Lease{Worker: b.me, Epoch: 7, Granted: now, Expiry: now + 600_000, Salt: [32]byte{byte(n)}, Do: tasks.Assignment{
+	l := tasks.Lease{Worker: b.me, Epoch: 7, Granted: now, Expiry: now + 600_000 + b.life.Milliseconds(), Salt: [32]byte{byte(n)}, Do: tasks.Assignment{
 		Job: tasks.JobID{1}, Task: tasks.TaskID{byte(n), byte(n >> 8)}, Mode: tasks.Map, Index: n, Parts: 1000,
 		Steps: []tasks.Step{{Kind: "test.noop", Phase: "run", Params: []byte(`{"tasks":1}`)}},
 	}}

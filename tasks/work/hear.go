@@ -23,6 +23,7 @@ func (s *session) hear(m wire.Message, heard *said) {
 		for _, l := range m.Leases {
 			s.show(l, heard)
 		}
+		s.writeShown(len(s.shown) == len(m.Leases))
 	case *wire.Delivered:
 		for i := range m.Results {
 			s.delivered(&m.Results[i], heard)
@@ -280,7 +281,10 @@ func (s *session) open(h *held) {
 	if h.shownAt == 0 {
 		s.shows(h)
 	}
-	s.d.owe(h, h.asked)
+	if h.asked != nil {
+		s.shown = append(s.shown, h)
+		s.d.owe(h, h.asked)
+	}
 	if h.promise.Blocks == nil {
 		s.d.served.Lock()
 		m := s.d.outputs[s.peer]

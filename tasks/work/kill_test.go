@@ -23,6 +23,7 @@ func TestClaimsSurviveAKill(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newRig(t, func(o *work.Options) { o.Book, o.Heartbeat = newLog(t), 24*time.Hour })
 		b := r.session()
+		b.life = 20 * time.Hour // they outlast all that follows
 		moments := []known{{}}
 		claims, earned, signed := map[tasks.LeaseID]wire.Word{}, 0, 0
 		note := func() {
@@ -101,6 +102,15 @@ func TestClaimsSurviveAKill(t *testing.T) {
 				list, err := r.Payers(t.Context())
 				if err != nil || len(list) > 1 || len(list) == 0 && before.earned > 0 {
 					t.Fatalf("killed after record %d: %+v, %v", at, list, err)
+				}
+				silent := 0
+				for _, word := range before.claims {
+					if word == wire.Asked {
+						silent++
+					}
+				}
+				if len(list) == 1 && list[0].Silent != silent {
+					t.Errorf("killed after record %d: nothing was said of %d results that were shown, want %d", at, list[0].Silent, silent)
 				}
 				if len(list) == 1 && (list[0].Earned != before.earned || list[0].Signed != before.signed) {
 					t.Errorf("killed after record %d: signed for %d of %d, want %d of %d", at, list[0].Signed, list[0].Earned, before.signed, before.earned)

@@ -19,7 +19,7 @@ type record struct {
 	Settled *tasks.LeaseID  `cbor:"settled"` // the promise counts no more
 	Told    *told           `cbor:"told"`    // with Settled, if that was by a verdict
 	Session *standing       `cbor:"session"`
-	Said    *said           `cbor:"said,omitempty"` // of promises that are not settled yet
+	Said    *wordRecord     `cbor:"said,omitempty"` // of promises that are not settled yet
 	Claims  *claimRecord    `cbor:"claims,omitempty"`
 	Paid    []tasks.LeaseID `cbor:"paid,omitempty"` // claims that count no more
 	Payer   *payer          `cbor:"payer,omitempty"`
@@ -150,10 +150,13 @@ func (d *Driver) recover() error {
 		case r.Session != nil:
 			sessions[r.Session.Submitter] = r.Session
 		case r.Said != nil:
-			leases, _ := r.Said.Heard.Says()
+			leases, m := r.Said.Of, &said{At: r.Said.At, Heard: r.Said.Heard}
+			if len(leases) == 0 {
+				leases, _ = m.Heard.Says()
+			}
 			for _, l := range leases {
 				if p := promises[l]; p != nil {
-					d.claimOn(p, r.Said)
+					d.claimOn(p, m)
 				}
 			}
 		case r.Claims != nil:
@@ -190,6 +193,12 @@ func (d *Driver) recover() error {
 		s.m[l] = &held{
 			s: s, lease: tasks.Lease{ID: l, Worker: d.self, Expiry: p.Expiry, Epoch: p.Epoch, Attempt: p.Attempt, Do: tasks.Assignment{Job: p.Job, Task: p.Task}}, state: committed,
 			since: now, promise: *p,
+		}
+		if x := d.dues[l]; x != nil { // it was shown
+			s.m[l].shownAt, s.m[l].answered = now, x.word() != wire.Asked
+			if x.word() == wire.Asked {
+				s.silent++
+			}
 		}
 	}
 	return nil

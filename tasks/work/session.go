@@ -65,6 +65,7 @@ type session struct {
 	silent       int     // results it was shown and said nothing of
 	overdue      int     // of them, on which a word should have come
 	heldBack     []*held // asked for and not shown: see mayShow
+	shown        []*held // in this turn of the loop, until it is in the log
 
 	mu  sync.Mutex
 	out outbox

@@ -149,6 +149,7 @@ func (s *session) showMore() {
 			s.open(h)
 		}
 	}
+	s.writeShown(false)
 	if s.asked == 0 {
 		s.retune()
 	}

@@ -381,3 +381,52 @@ func TestAcknowledgedResultsAreClaimed(t *testing.T) {
 		})
 	}
 }
+
+// What is held back is not claimed, and a worker that was started anew shows no more than it did before.
+func TestHeldBackOverARestart(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t)
+		b := r.session()
+		b.life = 10 * time.Hour
+		e := b.listen()
+		b.demand(e, 0, 20)
+		shown := map[tasks.LeaseID]bool{}
+		for _, x := range e.now().reveals {
+			shown[x.Lease] = true
+		}
+		for _, when := range []string{"at first", "after a restart", "after another"} {
+			time.Sleep(2 * time.Minute)
+			synctest.Wait()
+			claims := r.words()
+			for l := range claims {
+				if !shown[l] {
+					t.Errorf("%s: a result is claimed that was held back", when)
+				}
+			}
+			if len(claims) != 4 || r.payer().Silent != 4 {
+				t.Errorf("%s: %d claims, %d results without a word", when, len(claims), r.payer().Silent)
+			}
+			r.stop()
+			b.conn.Close()
+			for len(r.dials) > 0 {
+				<-r.dials
+			}
+			r.start()
+			next, hello := r.greet()
+			if len(hello.Held) != 20 {
+				t.Fatalf("%s: holds %d", when, len(hello.Held))
+			}
+			b = next.welcome(true, hello.Held...)
+			e = b.listen()
+			if got := e.now(); len(got.commits) != 20 {
+				t.Fatalf("%s: committed to %d", when, len(got.commits))
+			}
+			b.say(&wire.RevealRequest{Leases: hello.Held})
+			for _, x := range e.now().reveals {
+				if !shown[x.Lease] {
+					t.Errorf("%s: shows one more result", when)
+				}
+			}
+		}
+	})
+}
