@@ -342,6 +342,9 @@ func (d *Driver) ran(h *held, p *promise, took time.Duration, err error, log []s
 	d.finished(h, took)
 	d.changed = true
 	h.stop = nil
+	if d.average == 0 { // or the first tasks would look eight times as short as they are
+		d.average = took
+	}
 	d.average += (took - d.average) / 8
 	switch {
 	case h.state == over: // cancelled meanwhile
