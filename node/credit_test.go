@@ -7,8 +7,31 @@ import (
 	"kith/node/api"
 	"kith/tasks"
 	"kith/tasks/credit"
+	"kith/tasks/wire"
 	"kith/tasks/work"
 )
+
+// A claim is listed with what its submitter said, and as accepted only if that is what it said.
+func TestClaimsAreListed(t *testing.T) {
+	for _, c := range []struct {
+		heard   wire.Type
+		claim   string
+		outcome tasks.Outcome
+	}{
+		{wire.TypeReveal, api.ClaimAsked, ""},
+		{wire.TypeDelivered, api.ClaimDelivered, ""},
+		{wire.TypeVerdicts, api.ClaimAccepted, tasks.Accepted},
+	} {
+		claims := wire.Claims{Heard: wire.Spoken{Head: wire.Head{Type: c.heard, Worker: tasks.NodeID{1}, Submitter: tasks.NodeID{2}}}, Leases: []wire.Claim{{Attempt: 1, CPUMillis: 7}, {Attempt: 2}}}
+		got := claimLines(&claims)
+		if len(got) != 2 {
+			t.Fatalf("%s: %d lines", c.heard, len(got))
+		}
+		if r := got[0]; r.Claim != c.claim || r.Outcome != c.outcome || r.Role != "worker" || r.Countered || r.CPUMillis != 7 || r.Lease != claims.Leases[0].Lease(tasks.NodeID{1}) {
+			t.Errorf("%s: %+v", c.heard, r)
+		}
+	}
+}
 
 // A statement reads the same from either side, with the sign turned; strangers' accounts are not in it.
 func TestAccountOf(t *testing.T) {

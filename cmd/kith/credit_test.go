@@ -138,6 +138,16 @@ func exported(t *testing.T, network string) *wire.Bundle {
 	return &wire.Bundle{Version: wire.Version, Network: network, Writer: ids[wire.Worker], At: now, Batches: []wire.Batch{}, Conflicts: []wire.Evidence{}, Claims: []wire.Claims{claims}}
 }
 
+func TestWhatIsSigned(t *testing.T) {
+	for want, r := range map[string]api.Receipt{
+		"by both": {Countered: true}, "by one": {}, "claim": {Claim: api.ClaimAccepted}, "claim, delivered": {Claim: api.ClaimDelivered}, "claim, no verdict": {Claim: api.ClaimAsked},
+	} {
+		if got := signedText(&r); got != want {
+			t.Errorf("%+v: %q, want %q", r, got, want)
+		}
+	}
+}
+
 // Files are told by anybody, without a node, for what they prove; those of two networks are not added up, and what was signed
 // on one proves nothing on another.
 func TestExportedClaims(t *testing.T) {

@@ -80,26 +80,31 @@ func (c receiptsListCmd) Run(a *app) error {
 		}
 		rows := [][]string{{"ID", "TIME", "AS", "WITH", "JOB", "WHAT", "OUTCOME", "CPU", "SIGNED"}}
 		for _, r := range list {
-			with, signed := r.Submitter, "by one"
+			with := r.Submitter
 			if r.Role == "submitter" {
 				with = r.Worker
 			}
-			switch {
-			case r.Countered:
-				signed = "by both"
-			case r.Claim == api.ClaimAccepted:
-				signed = "claim"
-			case r.Claim == api.ClaimDelivered:
-				signed = "claim, delivered"
-			case r.Claim == api.ClaimAsked:
-				signed = "claim, no verdict"
-			}
 			rows = append(rows, []string{
-				short(r.Lease), timeText(r.At), r.Role, short(with), short(r.Job), strings.Join(r.Kinds, " → "), string(r.Outcome), durationText(millis(r.CPUMillis)), signed,
+				short(r.Lease), timeText(r.At), r.Role, short(with), short(r.Job), strings.Join(r.Kinds, " → "), string(r.Outcome), durationText(millis(r.CPUMillis)), signedText(&r),
 			})
 		}
 		table(w, rows)
 	})
+}
+
+// signedText says what is signed of a result.
+func signedText(r *api.Receipt) string {
+	switch {
+	case r.Countered:
+		return "by both"
+	case r.Claim == api.ClaimAccepted:
+		return "claim"
+	case r.Claim == api.ClaimDelivered:
+		return "claim, delivered"
+	case r.Claim == api.ClaimAsked:
+		return "claim, no verdict"
+	}
+	return "by one"
 }
 
 // evidenceCmd is "kith evidence …".
