@@ -17,6 +17,7 @@ import (
 	"kith/storage/dag"
 	"kith/storage/memstore"
 	"kith/tasks"
+	"kith/tasks/execute"
 	"kith/tasks/job"
 	"kith/tasks/kinds"
 	"kith/tasks/kinds/kindtest"
@@ -485,4 +486,53 @@ func (s *submitter) moves(t *testing.T) (left, carried int) {
 		t.Fatal(err)
 	}
 	return left, carried
+}
+
+// costly is an executor every run of which costs as much as it says, however it ends.
+type costly struct {
+	*execute.Executor
+	millis int64
+}
+
+func (c costly) RunFrom(ctx context.Context, a tasks.Assignment, key [32]byte, from dag.CID, progress func(done, total int64)) (execute.Output, error) {
+	out, err := c.Executor.RunFrom(ctx, a, key, from, progress)
+	out.CPUMillis = c.millis
+	return out, err
+}
+
+// Of a task that moved each node's receipt counts what it did itself; what was not done again is told apart.
+func TestEachIsPaidForItsOwnPart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPath(t, 6, nil)
+		p.submit()
+		costs := func(millis int64) func(*work.Options) {
+			return func(o *work.Options) { o.Executor = costly{o.Executor.(*execute.Executor), millis} }
+		}
+		first := p.newDonor(costs(600))
+		id, err := p.submitter.Submit(t.Context(), walk(1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		index := <-p.reached
+		if err := first.Pause(t.Context(), tasks.Reason{Code: tasks.Paused}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		p.end(index, tasks.Reason{Code: tasks.Paused})
+		second := p.newDonor(costs(400))
+		p.announce(id)
+		st := p.finish(id)
+		p.mustFinish(st)
+		if st.Carried != 1 || st.Spared != 600 {
+			t.Errorf("%d leases went on, %d ms were spared", st.Carried, st.Spared)
+		}
+		time.Sleep(time.Second)
+		var lines []tasks.Receipt
+		if err := p.submitter.Receipts(t.Context(), id, func(r *submit.Receipts) { lines = append(lines, r.Batch.Receipts...) }); err != nil {
+			t.Fatal(err)
+		}
+		if len(lines) != 1 || lines[0].Worker != second.id || lines[0].Outcome != tasks.Accepted || lines[0].CPUMillis != 400 {
+			t.Errorf("receipts: %+v", lines)
+		}
+	})
 }
