@@ -276,8 +276,12 @@ func (d *Driver) ask(s *session, m *wire.Ask) {
 		s.window = m.Slots + s.grants.held
 	}
 	s.load = m.Load
+	before := s.kinds
 	if s.allows(m.Kinds) {
 		s.fit = nil
+		if !slices.Equal(before, s.kinds) {
+			clear(s.declined) // what it could not take, its owner may have allowed since
+		}
 	}
 }
 
