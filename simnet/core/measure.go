@@ -189,6 +189,10 @@ func (w *World) report() *report.Report {
 	if m.longest > 0 {
 		v["search.messages"] = float64(m.longest)
 	}
+	v["outvoted"] = 0
+	for i := range m.actors {
+		v["outvoted"] += float64(m.actors[i].Outvoted)
+	}
 	w.people(v)
 	r := &report.Report{Values: v, Actors: m.actors, Curves: m.curves, Notes: slices.Concat([]string{}, m.broken, m.remarks[:min(len(m.remarks), 20)]), Digest: w.digest()}
 	for _, p := range m.order {

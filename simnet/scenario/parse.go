@@ -37,6 +37,7 @@ var Measures = []struct{ Name, Unit, What string }{
 	{"wrong", "", "wrong results in what the submitters were handed"},
 	{"wrong.bound", "%", "wrong results in what was handed over, of f·(1−p)·T: what is to be expected of liars that lie at a share f of the T results they give alone, of which a share p is audited, and who are never caught"},
 	{"wrong.told", "%", "the same, of the lies that were in fact told alone, each times the chance that no audit was drawn for it"},
+	{"outvoted", "", "results that others outvoted"},
 	{"wrong.ever", "", "wrong results that were accepted at some time, those taken back later among them"},
 	{"extra", "%", "executions beyond one a task, but for jobs that only warm up"},
 	{"hedges", "%", "copies of tasks that were only slow, begun, of all executions"},
@@ -255,7 +256,7 @@ func (p *parser) hosts(args []string) error {
 	if h.Actor == Sybil {
 		h.Groups = 3
 	}
-	err = pairs(args[2:], "lie, after, factor, slots, region, groups, join, over, quiet", func(k, v string) (bool, error) {
+	err = pairs(args[2:], "lie, after, factor, slots, region, groups, join, over, quiet, floats, off", func(k, v string) (bool, error) {
 		var err error
 		switch k {
 		case "lie":
@@ -279,6 +280,13 @@ func (p *parser) hosts(args []string) error {
 			h.Over, err = span(v)
 		case "quiet":
 			h.Quiet, err = strconv.ParseBool(v)
+		case "floats":
+			h.Floats = v
+			if len(v) == 0 || len(v) > 16 || strings.ContainsFunc(v, func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') }) {
+				err = fmt.Errorf("%q is not 1 to 16 small letters and digits", v)
+			}
+		case "off":
+			h.Off, err = whole(v, 0, 1<<23)
 		default:
 			return false, nil
 		}
@@ -290,7 +298,7 @@ func (p *parser) hosts(args []string) error {
 
 func (p *parser) job(args []string) error {
 	j := Job{Submitter: 1, Repeat: 1, Seconds: 10, Spread: -1, K: 2}
-	err := pairs(args, "tasks, seconds, spread, input, k, n, adaptive, regions, nodes, want, deadline, at, every, repeat, by, shape, warm", func(k, v string) (bool, error) {
+	err := pairs(args, "tasks, seconds, spread, input, k, n, adaptive, regions, nodes, want, deadline, at, every, repeat, by, shape, numbers, warm", func(k, v string) (bool, error) {
 		var err error
 		switch k {
 		case "tasks":
@@ -313,6 +321,8 @@ func (p *parser) job(args []string) error {
 			j.Nodes, err = whole(v, 1, MaxNodes)
 		case "want":
 			j.Want, err = whole(v, 1, MaxNodes)
+		case "numbers":
+			j.Numbers, err = strconv.ParseBool(v)
 		case "warm":
 			j.Warm, err = strconv.ParseBool(v)
 		case "deadline":
@@ -455,6 +465,9 @@ func (s *Scenario) complete() error {
 	sum := 0.0
 	for _, h := range s.Hosts {
 		sum += h.Share
+		if h.Off > 0 && !slices.ContainsFunc(s.Jobs, func(j Job) bool { return j.Numbers }) {
+			return errors.New("off= changes the numbers of jobs that have some; give a job numbers=true")
+		}
 	}
 	if math.Abs(sum-1) > 1e-6 {
 		return fmt.Errorf("the shares of the hosts make %g%% together; make them 100%%", math.Round(1e4*sum)/100)

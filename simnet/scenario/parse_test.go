@@ -65,6 +65,8 @@ func TestMistakes(t *testing.T) {
 		"operator":      {base + "expect wrong ~ 0\n", "is not one of"},
 		"mean of what":  {base + "expect mean wrong\n", "or: expect mean extra <= 8"},
 		"seeds":         {base + "seeds 0\n", ":3: \"0\" is not a whole number from 1"},
+		"floats":        {base + "hosts honest 100% floats=A\n", "is not 1 to 16 small letters"},
+		"off what":      {"title x\nrung mock\njob tasks=1\nhosts honest 100% off=3\n", "give a job numbers=true"},
 		"rung":          {base + "rung air\n", "use core, mock or quic"},
 		"size":          {base + "net bandwidth=fast\n", "is not a size"},
 		"long":          {strings.Repeat("#", maxText+1), "at most"},

@@ -51,6 +51,16 @@ func (s *Scenario) checkCore() error {
 	if s.Net.NAT > 0 {
 		return fmt.Errorf("%w: %s: rung core cannot do net nat=; use rung quic, or a share of relayed hosts", ErrScenario, s.Name)
 	}
+	for _, h := range s.Hosts {
+		if h.Floats != "" || h.Off > 0 {
+			return fmt.Errorf("%w: %s: rung core cannot do hosts floats= or off=; use rung mock", ErrScenario, s.Name)
+		}
+	}
+	for _, j := range s.Jobs {
+		if j.Numbers {
+			return fmt.Errorf("%w: %s: rung core cannot do job numbers=; use rung mock", ErrScenario, s.Name)
+		}
+	}
 	return nil
 }
 

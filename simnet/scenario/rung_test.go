@@ -29,6 +29,9 @@ func TestCheck(t *testing.T) {
 		"bandwidth":     {"mock", "net bandwidth=1MiB\n", "net bandwidth="},
 		"routers":       {"mock", "net nat=1%\n", "net nat="},
 		"core":          {"core", "churn typical\nhosts laptop 100%\nnet loss=1%\n", ""},
+		"numbers":       {"mock", "hosts honest 100% floats=a off=1\njob tasks=1 numbers=true\n", ""},
+		"core, classes": {"core", "hosts honest 100% floats=a\n", "rung core cannot do hosts floats= or off="},
+		"core, numbers": {"core", "job tasks=1 numbers=true\n", "rung core cannot do job numbers="},
 		"core, routers": {"core", "net nat=1%\n", "rung core cannot do net nat="},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -84,6 +84,8 @@ type Hosts struct {
 	Join   time.Duration // when they come
 	Over   time.Duration // they come spread over this long
 	Quiet  bool          // gossip does not reach them: they hear no offers
+	Floats string        // equivalence class of their machines; empty: none is known
+	Off    int           // units in the last place by which their numbers are off
 }
 
 // Lies reports whether the actor gives wrong results.
@@ -132,6 +134,7 @@ type Job struct {
 	Want      int // sessions; 0: the default
 	Deadline  time.Duration
 	Reduce    bool // map, reduce, gather, map; else one map
+	Numbers   bool // results are vectors, which are compared by their numbers
 	Warm      bool // lets the fleet become known; what it costs is not measured
 }
 

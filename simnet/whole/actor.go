@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"kith/simnet/scenario"
+	"kith/storage/dag"
 	"kith/tasks"
 	"kith/tasks/execute"
 )
@@ -30,6 +31,18 @@ func (x *actor) factor() float64 {
 
 // Run implements work.Executor.
 func (x *actor) Run(ctx context.Context, a tasks.Assignment, progress func(done, total int64)) (execute.Output, error) {
+	return x.act(ctx, a, func(a tasks.Assignment) (execute.Output, error) { return x.Executor.Run(ctx, a, progress) })
+}
+
+// RunFrom implements work.Checkpointer.
+func (x *actor) RunFrom(ctx context.Context, a tasks.Assignment, key [32]byte, from dag.CID, progress func(done, total int64)) (execute.Output, error) {
+	return x.act(ctx, a, func(a tasks.Assignment) (execute.Output, error) {
+		return x.Executor.RunFrom(ctx, a, key, from, progress)
+	})
+}
+
+// act runs a task in the host's manner.
+func (x *actor) act(ctx context.Context, a tasks.Assignment, run func(tasks.Assignment) (execute.Output, error)) (execute.Output, error) {
 	h := x.n.hosts
 	if h.Actor == scenario.Eclipse {
 		<-ctx.Done()
@@ -49,7 +62,10 @@ func (x *actor) Run(ctx context.Context, a tasks.Assignment, progress func(done,
 		}
 	}
 	began := time.Now()
-	out, err := x.Executor.Run(ctx, a, progress)
+	out, err := run(a)
+	if err == nil && h.Off > 0 && len(out.Blocks) > 0 && a.Steps[len(a.Steps)-1].Kind == vectorKind {
+		out, err = rounded(ctx, out, h.Off)
+	}
 	if more := time.Duration(float64(time.Since(began)) * (x.factor() - 1)); err == nil && more > 0 {
 		if err := pause(ctx, more); err != nil {
 			return execute.Output{}, context.Cause(ctx)

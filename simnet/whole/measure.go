@@ -52,6 +52,7 @@ func (w *world) report() *report.Report {
 			if a := of[s.ID]; a != nil {
 				a.Accepted += s.Accepted
 				a.Outvoted += s.Outvoted
+				v["outvoted"] += float64(s.Outvoted)
 				a.Forged += s.Forged
 				a.Withheld += s.Withheld
 				a.Lapsed += s.Lapsed
@@ -60,7 +61,7 @@ func (w *world) report() *report.Report {
 			}
 		}
 	}
-	for _, k := range []string{"jobs.done", "jobs.failed", "jobs.late"} {
+	for _, k := range []string{"jobs.done", "jobs.failed", "jobs.late", "outvoted"} {
 		v[k] += 0
 	}
 	v["wrong"] = wrong

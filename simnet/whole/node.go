@@ -210,7 +210,7 @@ func (n *node) capability(slots int) []byte {
 	now := time.Now().UnixMilli()
 	b, err := wire.SignCapability(network, n.key, wire.Capability{
 		Time: now, Expiry: now + 3600_000, Class: tasks.CPU, Sandbox: tasks.GradeProcess, Slots: slots, Memory: 1 << 40,
-		Region: links.Regions()[n.region], Program: "simnet", Addresses: n.host.Addrs(),
+		Region: links.Regions()[n.region], Program: "simnet", Addresses: n.host.Addrs(), Equals: n.equals(),
 	})
 	if err != nil {
 		panic("BUG: " + err.Error())

@@ -32,6 +32,7 @@ import (
 	"kith/tasks"
 	"kith/tasks/execute"
 	"kith/tasks/kinds"
+	"kith/tasks/kinds/etl/vector"
 	"kith/tasks/kinds/testkind"
 	"kith/tasks/local"
 	"kith/tasks/sandbox"
@@ -78,7 +79,7 @@ type task struct {
 func Play(ctx context.Context, sc scenario.Scenario) (_ *report.Report, err error) {
 	w := &world{
 		sc: &sc, rng: rand.New(rand.NewPCG(sc.Seed, 0x77686f6c65)), place: map[netip.Addr]int{}, mile: map[netip.Addr]time.Duration{},
-		kinds: kinds.New(testkind.All()...), log: slog.New(slog.DiscardHandler),
+		kinds: kinds.New(append(testkind.All(), vector.Kind{})...), log: slog.New(slog.DiscardHandler),
 	}
 	w.cut.Store(&map[int]bool{})
 	if w.scratch, err = os.MkdirTemp("", "kith-simnet-"); err != nil {
@@ -307,6 +308,14 @@ func (w *world) do(ctx context.Context, x *task) error {
 		Ops:         []tasks.Op{{Kind: "test.sleep", Params: fmt.Appendf(nil, `{"tasks":%d,"millis":%d}`, x.spec.Tasks, int(1000*x.spec.Seconds))}},
 		Sensitivity: tasks.Public, Policy: policy,
 	}
+	if x.spec.Numbers {
+		numbers, err := x.vectors(ctx)
+		if err != nil {
+			return fmt.Errorf("make texts: %w", err)
+		}
+		numbers.Policy = policy
+		spec = numbers
+	}
 	x.at = time.Now()
 	if x.spec.Deadline > 0 {
 		spec.Policy.Deadline = x.at.Add(x.spec.Deadline).UnixMilli()
@@ -337,6 +346,11 @@ func (w *world) do(ctx context.Context, x *task) error {
 	x.over = time.Since(w.began)
 	if !x.last.Result.Defined() {
 		return nil
+	}
+	if x.spec.Numbers {
+		same, err := w.alike(ctx, x)
+		x.wrong = !same
+		return err
 	}
 	right, err := w.reference(ctx, x)
 	x.wrong = x.last.Result != right
