@@ -22,6 +22,7 @@ import (
 	"kith/tasks/deal"
 	"kith/tasks/job"
 	"kith/tasks/mailbox"
+	"kith/tasks/tokens"
 	"kith/tasks/trust"
 	"kith/tasks/verify"
 	"kith/tasks/wire"
@@ -63,6 +64,7 @@ type Driver struct {
 	rates     map[[32]byte]rates        // by workKey
 	ratesAt   int64                     // when they must be written down, 0: they are
 	keeping   bool                      // they are being written down
+	fetched   tokens.Each[tasks.NodeID] // checkpoints, by whom they were fetched from
 	strange   map[string]int            // leases of workers without a record, by network origin; while the table is laid
 	trust     *trust.Book               // what this node thinks of workers
 	doubted   map[tasks.NodeID]struct{} // whose records changed since they were last logged

@@ -12,6 +12,7 @@ import (
 	"kith/tasks"
 	"kith/tasks/execute"
 	"kith/tasks/job"
+	"kith/tasks/tokens"
 	"kith/tasks/wire"
 )
 
@@ -21,6 +22,13 @@ import (
 
 // fetchPointTime bounds the way of a checkpoint here.
 const fetchPointTime = 20 * time.Second
+
+// fetches bounds how many checkpoints that do not fit a message one worker may have fetched: a task that is handed back again
+// and again must not keep this node's line busy.
+var fetches = tokens.Rate{Every: 30 * time.Second, Burst: 8}
+
+// mostFetched is of how many workers that is remembered.
+const mostFetched = 4096
 
 // pointRoom is for the names and folders of a checkpoint, beside its bytes.
 const pointRoom = 1 << 20
@@ -106,10 +114,15 @@ func (d *Driver) point(s *session, m *wire.Returned) func() {
 	}
 }
 
+// mayFetch reports whether a checkpoint may be fetched from a worker now, and counts it.
+func (d *Driver) mayFetch(s *session) bool {
+	return d.o.Carrier != nil && !d.apart(s) && d.fetched.Take(s.peer.id, fetches, mostFetched, time.Now())
+}
+
 // bringPoint stores a checkpoint, and has its lease end then.
 func (d *Driver) bringPoint(j *running, s *session, m *wire.Returned, blocks []storage.Block) {
 	g, p := s.grants.get(m.Lease), m.Point
-	if g == nil || !d.keepsPoints(j, g.ref) || p.Bytes > d.mostPoint() || blocks == nil && (d.o.Carrier == nil || d.apart(s)) {
+	if g == nil || !d.keepsPoints(j, g.ref) || p.Bytes > d.mostPoint() || blocks == nil && !d.mayFetch(s) {
 		d.handedBack(j, s, m, nil)
 		return
 	}
