@@ -1,6 +1,7 @@
 package node
 
 import (
+	"strings"
 	"testing"
 
 	"kith/node/api"
@@ -31,20 +32,23 @@ func TestSettingsReachWorkThatRuns(t *testing.T) {
 		return n
 	}
 	j := first.submit(t, api.Submit{
-		Ops: []api.Op{{Kind: "test.sleep", Params: map[string]any{"tasks": 60, "millis": 200}}}, K: 1, Sensitivity: tasks.Public,
+		Ops: []api.Op{{Kind: "test.sleep", Params: map[string]any{"tasks": 90, "millis": 200}}}, K: 1, Sensitivity: tasks.Public,
 	})
 	eventually(t, "one task runs", func() bool { return running() == 1 })
 	set("work.slots", "3")
 	eventually(t, "three tasks run at once", func() bool { return running() == 3 })
-	set("work.kindsOff", "test.*")
-	eventually(t, "no task runs, and the reason is told", func() bool {
-		s, err := donor.api.Status(t.Context())
-		return err == nil && len(s.Work.Running) == 0 && len(s.Work.Why) > 0 && s.Work.Why[0].Code == tasks.KindOff
-	})
-	if d, err := first.api.Job(t.Context(), j.ID.String()); err != nil || d.State == "done" {
-		t.Fatalf("the job is %s, %v", d.State, err)
+	for _, off := range []string{"test.*", strings.Join(donor.kinds.Names(), ",")} {
+		set("work.kindsOff", off)
+		eventually(t, "no task runs, and the reason is told", func() bool {
+			s, err := donor.api.Status(t.Context())
+			return err == nil && len(s.Work.Running) == 0 && len(s.Work.Why) > 0 && s.Work.Why[0].Code == tasks.KindOff
+		})
+		if d, err := first.api.Job(t.Context(), j.ID.String()); err != nil || d.State == "done" {
+			t.Fatalf("the job is %s, %v", d.State, err)
+		}
+		set("work.kindsOff", "")
+		eventually(t, "tasks run again", func() bool { return running() > 0 })
 	}
-	set("work.kindsOff", "")
 	set("work.slots", "8")
 	first.finished(t, j.ID)
 }

@@ -26,6 +26,7 @@ func need() *Need {
 
 // TestFilters lets one node fall at each filter in turn, and names the reason.
 func TestFilters(t *testing.T) {
+	var fell [Filters]bool
 	for _, c := range []struct {
 		name   string
 		change func(need *Need, n *Node)
@@ -71,6 +72,17 @@ func TestFilters(t *testing.T) {
 		}
 		if c.want != "" && s.Why().Code != c.want {
 			t.Errorf("%s: why %+v", c.name, s.Why())
+		}
+		if c.want != "" && s.Why().Remedy() == "" {
+			t.Errorf("%s: nobody is told what to do", c.name)
+		}
+		for i, f := range s.Fell {
+			fell[i] = fell[i] || f.Count > 0
+		}
+	}
+	for i := range fell {
+		if !fell[i] {
+			t.Errorf("nothing here falls at filter %d", i)
 		}
 	}
 	need := need()

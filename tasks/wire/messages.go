@@ -58,6 +58,9 @@ type Ask struct {
 	Load  int         `cbor:"load"`  // how busy the machine is, per mille
 }
 
+// NoKind stands in Ask.Kinds of a worker whose owner allows no kind at all.
+const NoKind = "none"
+
 // Travels, among Ask.Kinds, says that the worker knows Lease.Travel.
 const Travels = "checkpoints/1"
 

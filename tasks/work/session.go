@@ -351,6 +351,10 @@ func (s *session) askFor(want int) *wire.Ask {
 			a.Kinds = append(a.Kinds, name)
 		}
 	}
+	if len(a.Kinds) == 0 { // to name none would mean all
+		a.Slots, a.Kinds = 0, []string{wire.NoKind}
+		return a
+	}
 	if _, ok := d.o.Executor.(Checkpointer); ok && len(a.Kinds) > 0 { // none means others
 		a.Kinds = append(a.Kinds, wire.Travels)
 	}
