@@ -57,6 +57,7 @@ type network struct {
 	in, out   *owner.Pace     // of blocks
 	place     geo.Place
 	areas     *geo.DB // where addresses are; nil: no such list is set
+	providers *geo.Providers
 	topics    *topics
 	advert    *advert
 	measuring *netbench.Server
@@ -75,6 +76,12 @@ func (n *Node) openNetwork(l *live) (*network, error) {
 			return nil, fmt.Errorf("peers.mmdb: %w", err)
 		}
 		n.closing.add("region database", w.areas.Close)
+	}
+	if cfg.Peers.ASN != "" {
+		if w.providers, err = geo.OpenProviders(cfg.Peers.ASN); err != nil {
+			return nil, fmt.Errorf("peers.asn: %w", err)
+		}
+		n.closing.add("provider database", w.providers.Close)
 	}
 	if w.place, err = placeOf(cfg.Peers, w.areas, n.log); err != nil {
 		return nil, err
@@ -328,6 +335,14 @@ func (w *network) seen(from netip.Addr, rtt time.Duration) string {
 		return ""
 	}
 	return string(at.Region)
+}
+
+// provider is the number of the autonomous system that an address belongs to; 0: not known.
+func (w *network) provider(of netip.Addr) uint {
+	if w.providers == nil {
+		return 0
+	}
+	return w.providers.Of(of)
 }
 
 // placeOf is where this node is: the owner's word, what a database says of its addresses, or unknown.

@@ -68,7 +68,7 @@ func (n *Node) openSubmitting(l *live) *submitting {
 				info, _ := l.network.host.Peer(p2p.ID(worker))
 				return info.RTT
 			},
-			LAN: l.network.host.Profile() == host.LAN, Logger: n.log,
+			Provider: l.network.provider, LAN: l.network.host.Profile() == host.LAN, Logger: n.log,
 		}),
 	}
 }

@@ -66,6 +66,7 @@ type Peers struct {
 	MDNS          Switch   `json:"mdns,omitzero" doc:"find nodes on the local network by multicast DNS"`
 	Region        string   `json:"region,omitzero" doc:"where this node is (ISO country code); empty: looked up in the mmdb file" form:"region"`
 	MMDB          string   `json:"mmdb,omitzero" doc:"GeoLite2-style database file for regions; empty: none"`
+	ASN           string   `json:"asn,omitzero" doc:"GeoLite2-ASN-style database file: who computes the same task for you is then never of one provider; empty: none"`
 	Max           int      `json:"max,omitzero" doc:"connections to keep at most; home routers suffer from many" min:"8" max:"4096"`
 }
 

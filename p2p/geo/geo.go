@@ -38,6 +38,8 @@ type Place struct {
 var (
 	// ErrDatabase: the file is no database of countries or cities.
 	ErrDatabase = errors.New("not a database of countries or cities")
+	// ErrProviders: the file is no database of providers.
+	ErrProviders = errors.New("not a database of autonomous systems")
 	// ErrPlace: the text is neither a country code nor a cell.
 	ErrPlace = errors.New(`not a place: want a country code such as "DE", with or without a cell such as "DE/r158c214"`)
 )

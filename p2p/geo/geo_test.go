@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -179,6 +180,39 @@ func TestDatabase(t *testing.T) {
 		}
 		if err := db.Close(); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+func TestProviders(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "asn.mmdb")
+	as := func(n uint32) []any { return []any{"autonomous_system_number", n} }
+	writeMMDB(t, path, "GeoLite2-ASN", map[string][]any{"192.0.2.0/24": as(64500), "198.51.100.0/25": as(4200000000)})
+	p, err := OpenProviders(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for ip, want := range map[string]uint{
+		"192.0.2.77": 64500, "::ffff:192.0.2.1": 64500, "198.51.100.1": 4200000000, "198.51.100.200": 0, "10.0.0.1": 0, "2001:db8::1": 0,
+	} {
+		if got := p.Of(netip.MustParseAddr(ip)); got != want {
+			t.Errorf("%s belongs to AS%d, want AS%d", ip, got, want)
+		}
+	}
+	if got := p.Of(netip.Addr{}); got != 0 {
+		t.Errorf("no address belongs to AS%d", got)
+	}
+	if err := p.Close(); err != nil {
+		t.Error(err)
+	}
+	city, garbage := filepath.Join(t.TempDir(), "city.mmdb"), filepath.Join(t.TempDir(), "garbage")
+	writeMMDB(t, city, "GeoLite2-City", nil)
+	if err := os.WriteFile(garbage, []byte("hello"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{city, garbage, filepath.Join(t.TempDir(), "missing")} {
+		if _, err := OpenProviders(path); !errors.Is(err, ErrProviders) || !strings.Contains(err.Error(), path) {
+			t.Errorf("%s: %v", path, err)
 		}
 	}
 }

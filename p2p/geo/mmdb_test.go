@@ -78,6 +78,8 @@ func appendMMDB(b []byte, v any) []byte {
 		b = append(b, v...)
 	case uint16:
 		b = binary.BigEndian.AppendUint16(append(b, 5<<5|2), v)
+	case uint32:
+		b = binary.BigEndian.AppendUint32(append(b, 6<<5|4), v)
 	case float64:
 		b = binary.BigEndian.AppendUint64(append(b, 3<<5|8), math.Float64bits(v))
 	}

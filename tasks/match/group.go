@@ -2,6 +2,7 @@ package match
 
 import (
 	"net/netip"
+	"strconv"
 
 	"kith/tasks"
 )
@@ -35,6 +36,9 @@ func Group(p Profile, remote netip.Addr, relayed bool, via string) string {
 	}
 	return netip.PrefixFrom(remote, length).Masked().String()
 }
+
+// Provider names an autonomous system as the network origin of the nodes in it.
+func Provider(as uint) string { return "AS" + strconv.FormatUint(uint64(as), 10) }
 
 // Account is who a node belongs to: the subject of a hub's credential, or else the node with its group.
 func Account(subject string, id tasks.NodeID, group string) string {

@@ -16,7 +16,7 @@ import (
 // kinds whose results the job compares by their numbers.
 func (d *Driver) placeOf(j *running, p *peer) job.Place {
 	d.prepare(j)
-	at := job.Place{Group: p.group, Account: p.account}
+	at := job.Place{Group: p.origin, Account: p.account}
 	var classes []string
 	for _, e := range p.equals {
 		kind, _, _ := strings.Cut(e, ":")

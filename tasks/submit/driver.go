@@ -473,7 +473,7 @@ func (d *Driver) Sessions(ctx context.Context) ([]Session, error) {
 	list, err := ask(ctx, d, func() (list []Session) {
 		for id, s := range d.sessions {
 			list = append(list, Session{
-				Worker: id, Group: s.peer.group, Region: s.cap.Region, Since: s.since,
+				Worker: id, Group: s.peer.origin, Region: s.cap.Region, Since: s.since,
 				InFlight: s.grants.held, Room: s.room(), Load: s.load,
 				Score: d.trust.Get(id, time.Now().UnixMilli()).Score(),
 			})

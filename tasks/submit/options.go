@@ -44,6 +44,9 @@ type Options struct {
 	Rates Memory
 	// LAN says that private and loopback addresses do not make workers neighbours of one another.
 	LAN bool
+	// Provider is the number of the autonomous system of an address, 0 where it is not known; replicas then come from
+	// different ones. It may be nil: none is known.
+	Provider func(netip.Addr) uint
 	// MaxSessions is how many workers may be connected at once. 0: 256.
 	MaxSessions int
 	// MaxJobs is how many jobs may be unfinished at once. 0: 1024.

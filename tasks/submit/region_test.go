@@ -61,3 +61,45 @@ func TestStrictRegionsAreSeenNotSaid(t *testing.T) {
 		}
 	})
 }
+
+// Replicas come from different providers where the submitter can tell them: the address ranges of donors 0 and 1 differ,
+// and yet none of their results confirms the other's.
+func TestReplicasDifferInProvider(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, nil)
+		w.submit(func(o *submit.Options) {
+			o.LAN = false
+			o.Provider = func(a netip.Addr) uint { return map[byte]uint{0: 64500, 1: 64500}[a.As4()[2]] }
+		})
+		for range 3 {
+			w.newDonor()
+		}
+		w.gather(3)
+		const tasks = 20
+		id, err := w.submitter.Submit(t.Context(), noop(tasks))
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.mustFinish(w.finish(id))
+		st, err := w.submitter.Job(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, x := range st.Workers {
+			if x.ID == w.donors[2].id && x.Accepted != tasks {
+				t.Errorf("the donor of another provider has a part in %d of %d tasks", x.Accepted, tasks)
+			}
+		}
+		list, err := w.submitter.Sessions(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		groups := map[string]int{}
+		for _, s := range list {
+			groups[s.Group]++
+		}
+		if groups["AS64500"] != 2 || groups["10.0.2.0/24"] != 1 {
+			t.Errorf("network origins %v", groups)
+		}
+	})
+}

@@ -41,7 +41,8 @@ var flood = tokens.PerSecond(floodRate, floodBurst)
 // peer is what the driver remembers of a worker between sessions.
 type peer struct {
 	id      tasks.NodeID
-	group   string
+	group   string // network origin
+	origin  string // what replicas must differ in: the provider if it is known, which has the group within it, or the group
 	account string
 	equals  []string // equivalence classes of its floats, "kind:class", by its own word
 }
@@ -187,6 +188,12 @@ func (d *Driver) greet(stream Stream) (*session, *wire.Hello, error) {
 		s.addr = stream.RemoteAddr()
 	}
 	s.peer = &peer{id: remote, equals: s.cap.Equals, group: match.Group(profile, stream.RemoteAddr(), s.relayed, remote.String())}
+	s.peer.origin = s.peer.group
+	if d.o.Provider != nil && !s.relayed && s.peer.group != "" {
+		if as := d.o.Provider(s.addr); as != 0 {
+			s.peer.origin = match.Provider(as)
+		}
+	}
 	subject := ""
 	if d.o.Vet != nil {
 		var refused *tasks.Reason
