@@ -107,9 +107,10 @@ func TestKillEmptiesScratch(t *testing.T) {
 	}
 }
 
-// TestPriority: two submitters want more than a node can do. Whose tasks come first is the owner's choice.
+// TestPriority: two submitters want more than a node can do. Whose tasks come first is the owner's choice; where he has none,
+// one that comes late with little gets as much as one that floods the node.
 func TestPriority(t *testing.T) {
-	for _, mode := range []string{"mine-first", "community-first"} {
+	for _, mode := range []string{"mine-first", "community-first", "balanced"} {
 		t.Run(mode, func(t *testing.T) {
 			mine := start(t, t.TempDir(), map[string]string{"work.donate": "off"})
 			with := map[string]string{"peers.bootstrap": mine.addr(t), "work.donate": "off"}
@@ -145,7 +146,11 @@ func TestPriority(t *testing.T) {
 				return n == few
 			})
 			// What was begun, and what was told late.
-			if of := after - before; after == many || of > 8 {
+			most := 8
+			if mode == "balanced" { // it is as many, but where one task takes long by chance; a queue would be longer
+				most = 4 * few
+			}
+			if of := after - before; after == many || of > most {
 				t.Errorf("while %d tasks of the one that comes first were done, so were %d of the other", few-first, of)
 			}
 			t.Logf("%d of %d, meanwhile %d of %d", few-first, few, after-before, many)
