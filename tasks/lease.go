@@ -38,7 +38,7 @@ type Lease struct {
 // Travel is what is agreed on the checkpoints of a task that moves from node to node.
 type Travel struct {
 	Most int64 `cbor:"most"` // bytes of the files of one that the submitter takes, at most
-	// From is where the task goes on; nil: it begins. Its blocks are fetched from the submitter like those of an input.
+	// From is where the task goes on; nil: it begins. What does not come with it is fetched from the submitter, like an input.
 	From *Point `cbor:"from"`
 }
 
@@ -49,8 +49,8 @@ type Point struct {
 	Done      int64   `cbor:"done"`  // how far it is,
 	Total     int64   `cbor:"total"` // of what; 0: that is not known
 	CPUMillis int64   `cbor:"cpu"`   // that it has cost so far
-	// Blocks carries all of it, depth first, when it is small (see wire.MaxInline), to the submitter: then nothing need be
-	// fetched from a node that is about to go.
+	// Blocks carries all of it, depth first, when it is small (see wire.MaxInline): then nothing need be fetched from a node
+	// that is about to go, or that no direct way leads to.
 	Blocks [][]byte `cbor:"blocks"`
 }
 

@@ -8,6 +8,7 @@ import (
 	"kith/storage/dag"
 	"kith/storage/memstore"
 	"kith/tasks"
+	"kith/tasks/execute"
 	"kith/tasks/job"
 )
 
@@ -27,7 +28,7 @@ func FuzzAssemble(f *testing.F) {
 			codec = dag.DagCBOR
 		}
 		root := dag.Sum(codec, dag.SHA256, a)
-		blocks, err := assemble(root, data)
+		blocks, err := execute.Assemble(root, data)
 		if err != nil {
 			return
 		}

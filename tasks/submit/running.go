@@ -27,6 +27,7 @@ type running struct {
 	checks  map[checkKey]*fetching
 	fetched deliveries
 	parcels map[tasks.LeaseID]tasks.Parcel // outputs that lie in depots
+	small   map[dag.CID][][]byte           // checkpoints that fit a message, as they came, some of them
 	watched chan struct{}                  // closed at the next change
 	retryAt int64                          // when failed gathers and merges are tried again
 	retries int
@@ -251,7 +252,7 @@ func (d *Driver) end(j *running, r tasks.Reason) {
 // over lets go of what a finished job held.
 func (d *Driver) over(j *running) {
 	j.cancel()
-	j.blocks, j.checks, j.parcels = nil, nil, nil
+	j.blocks, j.checks, j.parcels, j.small = nil, nil, nil, nil
 	j.offerAt, j.retryAt = 0, 0
 	for i, other := range d.active {
 		if other == j {

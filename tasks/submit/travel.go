@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -51,14 +52,14 @@ func (d *Driver) travel(j *running, s *session, ref job.Ref, lease *tasks.Lease,
 	lease.Travel = &tasks.Travel{Most: d.mostPoint()}
 	c, ok := j.state.Carry(s.peer.id, d.placeOf(j, s.peer), ref)
 	now := time.Now().UnixMilli()
-	if !ok || d.apart(s) || slices.ContainsFunc(c.Past, func(id tasks.NodeID) bool { return d.trust.Banned(id, now) }) {
+	if !ok || d.apart(s) && j.small[c.Root] == nil || slices.ContainsFunc(c.Past, func(id tasks.NodeID) bool { return d.trust.Banned(id, now) }) {
 		return dag.CID{}, false
 	}
 	foreign = slices.ContainsFunc(c.Past, func(id tasks.NodeID) bool { return id != s.peer.id })
 	if alone && foreign {
 		return dag.CID{}, false
 	}
-	lease.Travel.From = &tasks.Point{Root: c.Root, Bytes: c.Bytes, Done: c.Done, Total: c.Total, CPUMillis: c.CPUMillis}
+	lease.Travel.From = &tasks.Point{Root: c.Root, Bytes: c.Bytes, Done: c.Done, Total: c.Total, CPUMillis: c.CPUMillis, Blocks: j.small[c.Root]}
 	return c.Root, foreign
 }
 
@@ -99,7 +100,7 @@ func (d *Driver) point(s *session, m *wire.Returned) func() {
 	var blocks []storage.Block
 	var err error
 	if len(m.Point.Blocks) > 0 {
-		blocks, err = assemble(m.Point.Root, m.Point.Blocks)
+		blocks, err = execute.Assemble(m.Point.Root, m.Point.Blocks)
 	}
 	return func() {
 		j := d.jobOf(s, m.Lease)
@@ -144,8 +145,28 @@ func (d *Driver) bringPoint(j *running, s *session, m *wire.Returned, blocks []s
 				left = nil
 			}
 			d.handedBack(j, s, m, left)
+			if left != nil && blocks != nil {
+				j.remember(p)
+			}
 		})
 	})
+}
+
+// mostSmall bounds running.small.
+const mostSmall = 256
+
+// remember keeps the blocks of a small checkpoint at hand, for the next lease. There is not always room, and after a restart
+// they are fetched like those of a large one.
+func (j *running) remember(p *tasks.Point) {
+	wanted := map[dag.CID]bool{}
+	j.state.Checkpoints(func(_ job.Ref, c dag.CID) { wanted[c] = true })
+	maps.DeleteFunc(j.small, func(c dag.CID, _ [][]byte) bool { return !wanted[c] })
+	if wanted[p.Root] && len(j.small) < mostSmall {
+		if j.small == nil {
+			j.small = map[dag.CID][][]byte{}
+		}
+		j.small[p.Root] = p.Blocks
+	}
 }
 
 // storePoint brings the blocks of a checkpoint into the store, and makes sure that it is one, and no larger than was said.

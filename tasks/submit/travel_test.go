@@ -82,7 +82,8 @@ func TestTaskMovesWithItsCheckpoint(t *testing.T) {
 		{name: "what the second node finds is nothing it knows", leave: func(_ int, dir string) {
 			_ = os.WriteFile(filepath.Join(dir, "step"), []byte("many"), 0o600)
 		}, want: []int{0, 0}, travels: true},
-		{name: "the second node cannot fetch it", second: func(o *work.Options) { o.Fetcher = deaf{} }, want: []int{0, 0}, travels: true},
+		{name: "it comes with the lease", second: func(o *work.Options) { o.Fetcher = deaf{} }, want: []int{0, 6}, travels: true},
+		{name: "the second node cannot fetch it", leave: large, second: func(o *work.Options) { o.Fetcher = deaf{} }, want: []int{0, 0}, travels: true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -69,8 +69,22 @@ func (s *session) write() error {
 	return nil
 }
 
-// maxRoots bounds the input roots in one message of leases, so that it stays within a frame.
-const maxRoots = 1 << 16
+// maxRoots and maxPoints bound the input roots in one message of leases, and the bytes of checkpoints in it, so that it stays
+// within a frame.
+const (
+	maxRoots  = 1 << 16
+	maxPoints = 1 << 20
+)
+
+// carries is how many bytes of a checkpoint come with a lease.
+func carries(l *tasks.Lease) (n int) {
+	if l.Travel != nil && l.Travel.From != nil {
+		for _, b := range l.Travel.From.Blocks {
+			n += len(b)
+		}
+	}
+	return n
+}
 
 // seal makes the frames of an outbox, in the order in which the worker should hear them.
 func (s *session) seal(out *outbox) ([]byte, error) {
@@ -115,9 +129,10 @@ func (s *session) seal(out *outbox) ([]byte, error) {
 		list = list[n:]
 	}
 	for list := out.leases; len(list) > 0; {
-		n, roots := 1, len(list[0].Do.Inputs)
-		for n < len(list) && n < wire.MaxLeases && roots+len(list[n].Do.Inputs) <= maxRoots {
+		n, roots, bytes := 1, len(list[0].Do.Inputs), carries(&list[0])
+		for n < len(list) && n < wire.MaxLeases && roots+len(list[n].Do.Inputs) <= maxRoots && bytes+carries(&list[n]) <= maxPoints {
 			roots += len(list[n].Do.Inputs)
+			bytes += carries(&list[n])
 			n++
 		}
 		if err := put(&wire.Leases{Leases: list[:n]}); err != nil {

@@ -172,7 +172,7 @@ func TestBounds(t *testing.T) {
 		"travel.from.root":    grant(func(l *tasks.Lease) { l.Travel = &tasks.Travel{From: &tasks.Point{}} }),
 		"travel.from.blocks": grant(func(l *tasks.Lease) {
 			l.Travel = &tasks.Travel{From: samplePoint()}
-			l.Travel.From.Blocks = [][]byte{{1}}
+			l.Travel.From.Blocks = [][]byte{make([]byte, MaxInline), {1}}
 		}),
 		"ack none":        &ReceiptAck{},
 		"ack many":        &ReceiptAck{Count: MaxReceipts + 1},

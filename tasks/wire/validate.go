@@ -157,7 +157,7 @@ func (c *checker) lease(l *tasks.Lease) {
 	if t := l.Travel; t != nil {
 		c.number("lease.travel.most", t.Most, 0, MaxPoint)
 		if t.From != nil {
-			c.point("lease.travel.from", t.From, 0)
+			c.point("lease.travel.from", t.From)
 		}
 	}
 	if c.err == nil && l.ID != tasks.NewLeaseID(l.Do.Job, l.Do.Task, l.Attempt, l.Worker, l.Epoch, l.Expiry) {
@@ -165,8 +165,7 @@ func (c *checker) lease(l *tasks.Lease) {
 	}
 }
 
-// point is a checkpoint, with at most so many bytes of its blocks.
-func (c *checker) point(field string, p *tasks.Point, inline int) {
+func (c *checker) point(field string, p *tasks.Point) {
 	if !p.Root.Defined() {
 		c.fail(ErrBounds, "%s.root is no block", field)
 	}
@@ -179,7 +178,7 @@ func (c *checker) point(field string, p *tasks.Point, inline int) {
 	for _, b := range p.Blocks {
 		sum += len(b)
 	}
-	c.length(field+".blocks together", sum, 0, inline)
+	c.length(field+".blocks together", sum, 0, MaxInline)
 }
 
 func (c *checker) assignment(a *tasks.Assignment) {
@@ -340,7 +339,7 @@ func (m *Returned) Validate(now int64) error {
 	}
 	c.length("returned.log together", sum, 0, MaxLog)
 	if m.Point != nil {
-		c.point("returned.point", m.Point, MaxInline)
+		c.point("returned.point", m.Point)
 	}
 	return c.result()
 }

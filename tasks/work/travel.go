@@ -96,11 +96,22 @@ func (r *run) onward(progress func(done, total int64)) func(done, total int64) {
 	}
 }
 
-// fetchPoint brings the checkpoint here that a lease names, from its submitter alone, and reports whether it came.
+// fetchPoint brings the checkpoint here that a lease names, out of the lease or from its submitter alone, and reports whether
+// it came.
 func (d *Driver) fetchPoint(ctx context.Context, h *held) bool {
 	ctx, cancel := context.WithTimeout(ctx, pointTime)
 	defer cancel()
 	root := h.lease.Travel.From.Root
+	if data := h.lease.Travel.From.Blocks; len(data) > 0 {
+		blocks, err := execute.Assemble(root, data)
+		if err == nil {
+			err = d.o.Blobs.PutMany(ctx, blocks)
+		}
+		if err != nil {
+			d.log.Info("The checkpoint of a task is not what its lease says; it begins anew", "submitter", h.s.peer, "lease", h.lease.ID, "error", err)
+		}
+		return err == nil
+	}
 	err := d.timed(ctx, root, func(ctx context.Context, arrived func([]dag.CID)) error {
 		return d.o.Fetcher.FetchInput(ctx, Input{Submitter: h.s.peer, Lease: h.lease.ID, Root: root}, arrived)
 	})
