@@ -188,14 +188,27 @@ expect mean found >= 1
 	if b := r.Bands; !b[0].Holds || b[0].Open || b[1].Holds || b[1].Seed != worst || !b[2].Holds || b[3].Known || r.Passed {
 		t.Errorf("bands %+v; the longest run is that of seed %d", b, worst)
 	}
-	var text2, page bytes.Buffer
-	if err := errors.Join(r.Text(&text2), report.HTML(&page, r)); err != nil {
+	r.Values["lie.cost"] = 5 // of all runs: it has no spread
+	var table, page bytes.Buffer
+	if err := errors.Join(r.Text(&table), report.HTML(&page, r)); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"seeds 5 to 8", "± error", "holds   line 8: mean makespan > 1s, got", "MISSED  line 9: makespan < 1s, got", "with seed " + strconv.FormatUint(worst, 10)} {
-		if !strings.Contains(text2.String(), want) {
-			t.Errorf("the table lacks %q\n%s", want, &text2)
+		if !strings.Contains(table.String(), want) {
+			t.Errorf("the table lacks %q\n%s", want, &table)
 		}
+	}
+	rows := 0
+	for row := range strings.SplitSeq(page.String(), "<tr>") {
+		if !strings.Contains(row, `class="what"`) {
+			continue
+		}
+		if rows++; strings.Count(row, "<td") != 7 {
+			t.Errorf("a row of the page does not fit: %s", row)
+		}
+	}
+	if rows < 20 || !strings.Contains(page.String(), "<td>lie.cost</td>") {
+		t.Errorf("%d measures on the page", rows)
 	}
 	for _, want := range []string{"seeds 5 to 8", "± error", "mean makespan"} {
 		if !strings.Contains(page.String(), want) {

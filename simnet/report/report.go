@@ -171,7 +171,11 @@ func (r *Report) Text(w io.Writer) error {
 			fmt.Fprintf(t, "%s\t%g %s\t± %.2g\t%g\t%g\t%s\n", v.Name, v.Value, v.Unit, s.Error, s.Least, s.Most, v.What)
 			continue
 		}
-		fmt.Fprintf(t, "%s\t%g %s\t%s\n", v.Name, v.Value, v.Unit, v.What)
+		gap := ""
+		if len(r.Runs) > 1 {
+			gap = "\t\t\t"
+		}
+		fmt.Fprintf(t, "%s\t%g %s\t%s%s\n", v.Name, v.Value, v.Unit, gap, v.What)
 	}
 	fmt.Fprintf(t, "\nactor\thosts\taccepted\twrong\tlies\toutvoted\tforged\tlapsed\treturned\tcancelled\tcaught\tbanned\n")
 	for _, a := range r.Actors {
