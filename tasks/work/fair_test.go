@@ -8,11 +8,17 @@ import (
 	"kith/tasks"
 )
 
-// slots plays the sharing of slots between submitters that always have work, and returns how long each had them. took is
-// how long one task of each takes.
-func shared(slots int, span time.Duration, took []time.Duration, weights []int, late int) []time.Duration {
+// shared plays the sharing of slots between submitters that always have work, and returns how long each had them. took is
+// how long one task of each takes. Other weights, if there are some, take the place of the first after half of the time.
+func shared(slots int, span time.Duration, took []time.Duration, weights, others []int, late int) []time.Duration {
 	d := &Driver{o: Options{Slots: slots}}
-	d.o.Weight = func(who tasks.NodeID, _ string) int { return weights[who[0]] }
+	half := time.Now().Add(span / 2)
+	d.o.Weight = func(who tasks.NodeID, _ string) int {
+		if others != nil && time.Now().After(half) {
+			return others[who[0]]
+		}
+		return weights[who[0]]
+	}
 	var all []*session
 	used := make([]time.Duration, len(took))
 	left := map[*held]time.Time{}
@@ -60,17 +66,19 @@ func TestSlotsAreSharedFairly(t *testing.T) {
 		slots   int
 		took    []time.Duration
 		weights []int
+		others  []int
 		late    int
 		want    []float64 // share of the slot time
 	}{
-		{"long and short tasks", 1, []time.Duration{2 * s, 10 * time.Millisecond}, []int{1, 1}, -1, []float64{0.5, 0.5}},
-		{"on several slots", 4, []time.Duration{3 * s, 10 * time.Millisecond, 100 * time.Millisecond}, []int{1, 1, 1}, -1, []float64{1. / 3, 1. / 3, 1. / 3}},
-		{"weights", 2, []time.Duration{s, s / 10}, []int{3, 1}, -1, []float64{0.75, 0.25}},
-		{"late", 1, []time.Duration{s / 10, s / 10}, []int{1, 1}, 1, []float64{0.75, 0.25}},
+		{"long and short tasks", 1, []time.Duration{2 * s, 10 * time.Millisecond}, []int{1, 1}, nil, -1, []float64{0.5, 0.5}},
+		{"on several slots", 4, []time.Duration{3 * s, 10 * time.Millisecond, 100 * time.Millisecond}, []int{1, 1, 1}, nil, -1, []float64{1. / 3, 1. / 3, 1. / 3}},
+		{"weights", 2, []time.Duration{s, s / 10}, []int{3, 1}, nil, -1, []float64{0.75, 0.25}},
+		{"weights set meanwhile", 2, []time.Duration{s, s / 10}, []int{1, 1}, []int{3, 1}, -1, []float64{0.625, 0.375}},
+		{"late", 1, []time.Duration{s / 10, s / 10}, []int{1, 1}, nil, 1, []float64{0.75, 0.25}},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			span := 200 * s
-			used := shared(c.slots, span, c.took, c.weights, c.late)
+			used := shared(c.slots, span, c.took, c.weights, c.others, c.late)
 			for i, u := range used {
 				if got := u.Seconds() / (span.Seconds() * float64(c.slots)); got < c.want[i]-0.05 || got > c.want[i]+0.05 {
 					t.Errorf("%s: submitter %d had %.2f of the slot time, want %.2f", c.name, i, got, c.want[i])
