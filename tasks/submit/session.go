@@ -77,6 +77,8 @@ type session struct {
 	dirty    bool // out has something
 	unheard  bool // it does not answer: see Unheard
 	farewell bool // it has said goodbye; the reader's until it has ended
+	bringing int  // checkpoints of it on their way to the store
+	parted   bool // it has ended, and the jobs have yet to hear of it
 
 	mu    sync.Mutex
 	out   outbox
@@ -313,6 +315,15 @@ func (d *Driver) leave(s *session) {
 		return
 	}
 	d.drop(s)
+	if s.bringing > 0 { // what it left comes first: else others begin anew
+		s.parted = true
+		return
+	}
+	d.parts(s)
+}
+
+// parts tells the jobs of the end of a session.
+func (d *Driver) parts(s *session) {
 	d.miss(s, !s.relayed || s.farewell) // a relay cuts every circuit sooner or later; what was direct does not end by itself
 	if len(d.peers) > 2*d.o.MaxSessions {
 		d.prunePeers()

@@ -132,11 +132,13 @@ func (d *Driver) bringPoint(j *running, s *session, m *wire.Returned, blocks []s
 	left := &job.Left{
 		Task: ref, Worker: s.peer.id, Lease: m.Lease, Root: p.Root, Bytes: p.Bytes, Done: min(p.Done, max(p.Total, 0)), Total: p.Total, CPUMillis: p.CPUMillis,
 	}
+	s.bringing++
 	d.work.Go(func() {
 		ctx, cancel := context.WithTimeoutCause(j.ctx, fetchPointTime, errors.New("it took too long"))
 		defer cancel()
 		err := d.storePoint(ctx, s.peer.id, m.Lease, p, blocks)
 		d.box.Post(func() {
+			defer d.brought(s)
 			if j.state.Phase().Over() {
 				return
 			}
@@ -150,6 +152,17 @@ func (d *Driver) bringPoint(j *running, s *session, m *wire.Returned, blocks []s
 			}
 		})
 	})
+}
+
+// brought notes that a checkpoint is here, or will not come. Where its worker has gone meanwhile, the jobs hear of that now.
+func (d *Driver) brought(s *session) {
+	s.bringing--
+	if s.parted && s.bringing == 0 {
+		s.parted = false
+		if d.sessions[s.peer.id] == nil { // else it is back
+			d.parts(s)
+		}
+	}
 }
 
 // mostSmall bounds running.small.

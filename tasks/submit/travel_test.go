@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"kith/storage"
 	"kith/storage/dag"
 	"kith/tasks"
 	"kith/tasks/execute"
@@ -31,6 +32,14 @@ type carrier struct {
 
 func (c carrier) FetchCheckpoint(ctx context.Context, from tasks.NodeID, _ tasks.LeaseID, root dag.CID, _ int64) error {
 	return c.do(ctx, c.fetcher, from, root)
+}
+
+// slow is a store that takes its time.
+type slow struct{ storage.Blobs }
+
+func (s slow) PutMany(ctx context.Context, blocks []storage.Block) error {
+	time.Sleep(time.Second)
+	return s.Blobs.PutMany(ctx, blocks)
 }
 
 // deaf is a fetcher to which nothing comes.
@@ -63,6 +72,15 @@ func TestTaskMovesWithItsCheckpoint(t *testing.T) {
 		{name: "it is fetched", leave: large, want: []int{0, 6}, travels: true},
 		{name: "its node shuts down", restart: true, want: []int{0, 6}, travels: true},
 		{name: "its node shuts down, and it is fetched", leave: large, restart: true, want: []int{0, 6}, travels: true},
+		{name: "its node shuts down, and the disk is slow", restart: true, submit: func(_ *world, o *submit.Options) {
+			o.Blobs = slow{o.Blobs}
+		}, want: []int{0, 6}, travels: true},
+		{name: "its node shuts down, and it takes a while to fetch", leave: large, restart: true, submit: func(w *world, o *submit.Options) {
+			o.Carrier = carrier{fetcher{w}, func(ctx context.Context, f fetcher, from tasks.NodeID, root dag.CID) error {
+				time.Sleep(time.Second)
+				return f.FetchOutput(ctx, from, tasks.LeaseID{}, root)
+			}}
+		}, want: []int{0, 6}, travels: true},
 		{name: "the kill switch", why: tasks.Reason{Code: tasks.Killed}, want: []int{0, 0}},
 		{name: "it is too large", leave: large, submit: func(_ *world, o *submit.Options) { o.Checkpoints = 1 << 10 }, want: []int{0, 0}},
 		{name: "its submitter wants none", submit: func(_ *world, o *submit.Options) { o.Checkpoints = -1 }, want: []int{0, 0}},
@@ -116,6 +134,9 @@ func TestTaskMovesWithItsCheckpoint(t *testing.T) {
 				}
 				index := <-p.reached
 				if c.restart {
+					p.newDonor(set(c.second)) // it is there already, and takes what is to be had
+					p.announce(id)
+					time.Sleep(5 * time.Second)
 					first.stop()
 				} else {
 					if err := first.Pause(t.Context(), paused); err != nil { // it takes nothing any more
