@@ -147,7 +147,7 @@ func throughput(ctx context.Context, b *bench) ([]row, error) {
 		want  float64
 		extra []string
 	}{
-		{"no-op tasks a second, k = 2, 4 donors, real processes", 1000, nil},
+		{"no-op tasks a second, k = 2, 4 donors, real processes", 3000, nil},
 		{"the same with an fsync of 5 ms", 0, []string{"--sync-delay", "5ms"}},
 	} {
 		f, n, err := b.network(ctx, "throughput-"+strconv.Itoa(len(rows)), 4, disk.extra...)
