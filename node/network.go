@@ -245,8 +245,13 @@ func (s stream) Remote() tasks.NodeID { return tasks.NodeID(s.Stream.Remote()) }
 // RemoteAddr implements submit.Stream.
 func (s stream) RemoteAddr() netip.Addr { return s.RemoteIP() }
 
-// Acknowledges implements submit.Stream and work.Stream.
-func (s stream) Acknowledges() bool { return !strings.HasSuffix(s.Protocol(), "/session/1") }
+// Version implements submit.Stream and work.Stream.
+func (s stream) Version() int {
+	if strings.HasSuffix(s.Protocol(), "/session/1") {
+		return 1
+	}
+	return wire.SessionVersion
+}
 
 // Close ends both directions at once: it must unblock a Read and a Write. What must arrive was acknowledged before.
 func (s stream) Close() error {

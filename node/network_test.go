@@ -20,8 +20,8 @@ func TestSessionsOfBothVersions(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := (stream{s}).Acknowledges(); got != (proto.Version == 2) {
-			t.Errorf("version %d: acknowledges %v", proto.Version, got)
+		if got := (stream{s}).Version(); got != proto.Version {
+			t.Errorf("version %d: it says %d", proto.Version, got)
 		}
 		end := wire.NewSession(w.name, others[0].self.Key(), first.Self(), wire.NewSessionID(), wire.Worker)
 		now := time.Now().UnixMilli()
@@ -48,7 +48,7 @@ func TestSessionsOfBothVersions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !dialled.Acknowledges() {
+	if dialled.Version() != wire.SessionVersion {
 		t.Error("two nodes of now speak as one from before")
 	}
 	_ = dialled.Close()

@@ -61,7 +61,7 @@ func newRegistry(w *network, self tasks.NodeID, record func() []byte) *registry 
 // protocols names what this node speaks.
 func (r *registry) protocols() []string {
 	return []string{
-		wire.ProtocolSession, wire.ProtocolDelivery, wire.ProtocolRegister, wire.ProtocolCapabilities, wire.ProtocolLease, wire.ProtocolHeartbeat,
+		wire.ProtocolSession, wire.ProtocolSession2, wire.ProtocolRegister, wire.ProtocolCapabilities, wire.ProtocolLease, wire.ProtocolHeartbeat,
 		wire.ProtocolSubmit, wire.ProtocolFetch, wire.ProtocolDeposit, wire.ProtocolSearch, wire.ProtocolInvite,
 	}
 }

@@ -263,7 +263,7 @@ func (s stream) Remote() tasks.NodeID { return tasks.NodeID(s.Stream.Remote()) }
 func (s stream) RemoteAddr() netip.Addr { return s.RemoteIP() }
 
 // Acknowledges implements submit.Stream and work.Stream.
-func (s stream) Acknowledges() bool { return true }
+func (s stream) Version() int { return wire.SessionVersion }
 
 // Close ends both directions at once.
 func (s stream) Close() error { return s.Reset() }

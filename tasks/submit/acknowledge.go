@@ -52,7 +52,7 @@ func (d *Driver) have(j *running, ref job.Ref, worker tasks.NodeID, r wire.Deliv
 
 // acknowledgeLater sees to it that a result is acknowledged unless its verdict comes first.
 func (d *Driver) acknowledgeLater(s *session, g *grant, now int64) {
-	if !s.stream.Acknowledges() {
+	if s.stream.Version() < wire.SessionVersion {
 		return
 	}
 	told := 0

@@ -290,8 +290,7 @@ func (s *session) allows(kinds []string) bool {
 	if len(kinds) == 0 {
 		return false
 	}
-	s.travels = slices.Contains(kinds, wire.Travels)
-	s.kinds = slices.DeleteFunc(slices.Clone(kinds), func(k string) bool { return k == wire.Travels })
+	s.kinds = kinds
 	return true
 }
 

@@ -165,6 +165,5 @@ type Stream interface {
 	Remote() tasks.NodeID
 	RemoteAddr() netip.Addr // observed; invalid if unknown
 	Relayed() bool
-	// Acknowledges reports whether the stream is one of wire.ProtocolDelivery.
-	Acknowledges() bool
+	Version() int // of the session's protocol: 1, or wire.SessionVersion
 }

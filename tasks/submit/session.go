@@ -55,7 +55,6 @@ type session struct {
 	wire     *wire.Session
 	cap      wire.Capability
 	kinds    []string // its owner allows
-	travels  bool     // it knows of checkpoints that travel
 	epoch    uint64
 	since    int64
 	heard    int64 // last message, Unix milliseconds

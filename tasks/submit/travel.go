@@ -46,7 +46,7 @@ func (d *Driver) mostPoint() int64 {
 // travel adds what there is to say of checkpoints to a lease: what it names, if anything, and whether that holds work of
 // others. Who is believed alone goes on from nobody's work but its own.
 func (d *Driver) travel(j *running, s *session, ref job.Ref, lease *tasks.Lease, alone bool) (point dag.CID, foreign bool) {
-	if !s.travels || !d.keepsPoints(j, ref) {
+	if s.stream.Version() < wire.SessionVersion || !d.keepsPoints(j, ref) {
 		return dag.CID{}, false
 	}
 	lease.Travel = &tasks.Travel{Most: d.mostPoint()}

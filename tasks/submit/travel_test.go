@@ -49,9 +49,6 @@ func (deaf) FetchInput(context.Context, work.Input, func([]dag.CID)) error {
 	return errors.New("nothing comes")
 }
 
-// plain is an executor of before there were checkpoints.
-type plain struct{ work.Executor }
-
 // A task that its worker hands back goes on at the next one from where it was; and from the beginning where that cannot be.
 func TestTaskMovesWithItsCheckpoint(t *testing.T) {
 	paused := tasks.Reason{Code: tasks.Paused}
@@ -60,8 +57,8 @@ func TestTaskMovesWithItsCheckpoint(t *testing.T) {
 		why     tasks.Reason
 		leave   func(int, string)
 		submit  func(*world, *submit.Options)
-		first   func(*work.Options)
 		second  func(*work.Options)
+		old     int // the first or the second node is of the version before
 		fails   int // a run that begins there fails
 		restart bool
 		want    []int
@@ -94,8 +91,8 @@ func TestTaskMovesWithItsCheckpoint(t *testing.T) {
 			}}
 		}, want: []int{0, 0}},
 		{name: "only what fits a message comes", leave: large, submit: func(_ *world, o *submit.Options) { o.Carrier = nil }, want: []int{0, 0}},
-		{name: "the first node knows of none", first: func(o *work.Options) { o.Executor = plain{o.Executor} }, want: []int{0, 0}},
-		{name: "the second node knows of none", second: func(o *work.Options) { o.Executor = plain{o.Executor} }, want: []int{0, 0}},
+		{name: "the first node is one from before", old: 1, want: []int{0, 0}},
+		{name: "the second node is one from before", old: 2, want: []int{0, 0}},
 		{name: "what the second node finds does not work", fails: 6, want: []int{0, 6, 0}, travels: true},
 		{name: "what the second node finds is nothing it knows", leave: func(_ int, dir string) {
 			_ = os.WriteFile(filepath.Join(dir, "step"), []byte("many"), 0o600)
@@ -120,21 +117,24 @@ func TestTaskMovesWithItsCheckpoint(t *testing.T) {
 						c.submit(p.world, o)
 					}
 				})
-				set := func(f func(*work.Options)) func(*work.Options) {
-					return func(o *work.Options) {
-						if f != nil {
-							f(o)
-						}
+				made := 0
+				p.machine = func(d *donor) {
+					made++
+					d.old = made == c.old
+				}
+				second := func(o *work.Options) {
+					if c.second != nil {
+						c.second(o)
 					}
 				}
-				first := p.newDonor(set(c.first))
+				first := p.newDonor()
 				id, err := p.submitter.Submit(t.Context(), walk(1))
 				if err != nil {
 					t.Fatal(err)
 				}
 				index := <-p.reached
 				if c.restart {
-					p.newDonor(set(c.second)) // it is there already, and takes what is to be had
+					p.newDonor(second) // it is there already, and takes what is to be had
 					p.announce(id)
 					time.Sleep(5 * time.Second)
 					first.stop()
@@ -145,7 +145,7 @@ func TestTaskMovesWithItsCheckpoint(t *testing.T) {
 					synctest.Wait()
 					p.end(index, c.why)
 				}
-				p.newDonor(set(c.second))
+				p.newDonor(second)
 				p.announce(id)
 				st := p.finish(id)
 				p.mustFinish(st)
@@ -257,7 +257,7 @@ func TestPoisonedCheckpointIsNotAccepted(t *testing.T) {
 		}
 		knows := func(x *puppet) *wire.Hello {
 			h := x.hello()
-			h.Ask.Kinds = []string{kindtest.StepsName, wire.Travels}
+			h.Ask.Kinds = []string{kindtest.StepsName}
 			return h
 		}
 		liar := p.puppetAt(t, 50, here(1))
@@ -338,7 +338,7 @@ func TestBadCheckpointsAreLeftBehind(t *testing.T) {
 				}
 				x := p.puppet(t, 50)
 				h := x.hello()
-				h.Ask = wire.Ask{Slots: 1, Kinds: []string{kindtest.StepsName, wire.Travels}}
+				h.Ask = wire.Ask{Slots: 1, Kinds: []string{kindtest.StepsName}}
 				x.send(h)
 				hear[*wire.Leases](x)
 				point := p.folder(map[string]string{"step": "9"})
@@ -427,7 +427,7 @@ func TestCheckpointsDoNotFlood(t *testing.T) {
 		}
 		x := p.puppet(t, 50)
 		h := x.hello()
-		h.Ask = wire.Ask{Slots: 20, Kinds: []string{kindtest.StepsName, wire.Travels}}
+		h.Ask = wire.Ask{Slots: 20, Kinds: []string{kindtest.StepsName}}
 		x.send(h)
 		for len(x.leases) < 20 {
 			hear[*wire.Leases](x)

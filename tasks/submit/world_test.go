@@ -85,13 +85,19 @@ type stream struct {
 	net.Conn
 	remote tasks.NodeID
 	addr   netip.Addr
-	old    bool // of nodes that acknowledge nothing
+	old    bool // of the version before
 }
 
 func (s *stream) Remote() tasks.NodeID   { return s.remote }
 func (s *stream) RemoteAddr() netip.Addr { return s.addr }
 func (s *stream) Relayed() bool          { return false }
-func (s *stream) Acknowledges() bool     { return !s.old }
+
+func (s *stream) Version() int {
+	if s.old {
+		return 1
+	}
+	return wire.SessionVersion
+}
 
 // world is one submitter and some donors in one process.
 type world struct {
@@ -105,7 +111,7 @@ type world struct {
 	log       *slog.Logger
 	pipe      func() (net.Conn, net.Conn)
 	machine   func(*donor) // makes a donor's machine another; nil: all are alike
-	old       bool         // puppets to come are nodes that know no acknowledgements
+	old       bool         // puppets to come are nodes from before
 
 	donate []func(*donor, *work.Options) // for every donor, whenever it starts
 }
@@ -129,6 +135,7 @@ type donor struct {
 	key    ed25519.PrivateKey
 	id     tasks.NodeID
 	addr   netip.Addr
+	old    bool // it is a node from before
 	blobs  *memstore.Blobs
 	log    work.Log
 	book   *memLog
@@ -295,8 +302,8 @@ func (x dialer) DialSession(ctx context.Context, to tasks.NodeID, _ []string) (w
 	}
 	here, there := w.pipe()
 	x.d.conns = append(x.d.conns, here)
-	go func() { _ = s.HandleSession(w.ctx, &stream{Conn: there, remote: x.d.id, addr: x.d.addr}) }()
-	return &stream{Conn: here, remote: to}, nil
+	go func() { _ = s.HandleSession(w.ctx, &stream{Conn: there, remote: x.d.id, addr: x.d.addr, old: x.d.old}) }()
+	return &stream{Conn: here, remote: to, old: x.d.old}, nil
 }
 
 // disconnect breaks all of a donor's streams.

@@ -5,10 +5,14 @@ import "time"
 // Version is the version of the envelope and of every message in it. Another one is refused with tasks.WrongVersion.
 const Version = 1
 
+// SessionVersion is that of sessions in which Delivered, Lease.Travel and Returned.Point are understood. Nodes from before
+// have sessions of version 1.
+const SessionVersion = 2
+
 // Protocol ids of the streams, by what they are for. A session stream carries leases, heartbeats, commits and verdicts.
 const (
 	ProtocolSession      = "/kith/session/1"
-	ProtocolDelivery     = "/kith/session/2" // a session in which Delivered is understood
+	ProtocolSession2     = "/kith/session/2" // a session of version SessionVersion
 	ProtocolRegister     = "/kith/register/1"
 	ProtocolCapabilities = "/kith/capabilities/1"
 	ProtocolLease        = "/kith/lease/1"     // the lease half of a session, named in Register.Protocols

@@ -53,16 +53,13 @@ type Hello struct {
 // Ask says how much more work a worker takes: Slots more leases than it holds now. It replaces the ask before it.
 type Ask struct {
 	Slots int         `cbor:"slots"`
-	Kinds []string    `cbor:"kinds"` // kinds the owner allows, and Travels; empty: those of the capability record
+	Kinds []string    `cbor:"kinds"` // kinds the owner allows; empty: those of the capability record
 	Job   tasks.JobID `cbor:"job"`   // the job whose offer is answered; zero: any
 	Load  int         `cbor:"load"`  // how busy the machine is, per mille
 }
 
 // NoKind stands in Ask.Kinds of a worker whose owner allows no kind at all.
 const NoKind = "none"
-
-// Travels, among Ask.Kinds, says that the worker knows Lease.Travel.
-const Travels = "checkpoints/1"
 
 // LeaseState is where a worker stands with a lease.
 type LeaseState string
@@ -143,7 +140,7 @@ type RevealRequest struct {
 
 // Delivered acknowledges results whose verdicts take a while: the submitter has all their bytes, and they are what the
 // worker had committed to. What has its verdict is not acknowledged beside. It is sent only in sessions of
-// ProtocolDelivery: nodes from before do not know it.
+// version SessionVersion.
 type Delivered struct {
 	Results []Delivery `cbor:"results"`
 	Time    int64      `cbor:"time"`

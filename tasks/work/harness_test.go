@@ -127,7 +127,13 @@ type end struct {
 }
 
 func (e *end) Remote() tasks.NodeID { return e.remote }
-func (e *end) Acknowledges() bool   { return !e.old }
+
+func (e *end) Version() int {
+	if e.old {
+		return 1
+	}
+	return wire.SessionVersion
+}
 
 func (r *rig) FetchInput(ctx context.Context, in work.Input, arrived func([]dag.CID)) error {
 	return r.fetch(ctx, in, arrived)

@@ -135,6 +135,5 @@ type Stream interface {
 	io.ReadWriteCloser
 	SetDeadline(time.Time) error
 	Remote() tasks.NodeID
-	// Acknowledges reports whether the stream is one of wire.ProtocolDelivery.
-	Acknowledges() bool
+	Version() int // of the session's protocol: 1, or wire.SessionVersion
 }

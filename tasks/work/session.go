@@ -277,7 +277,7 @@ func (s *session) greet(c *connection, hello *wire.Hello) (*wire.Welcome, error)
 func (s *session) welcomed(c *connection, w *wire.Welcome) {
 	d := s.d
 	s.conn, s.up, s.reason = c, true, w.Reason
-	s.acknowledges, s.heldBack = c.stream.Acknowledges(), nil
+	s.acknowledges, s.heldBack = c.stream.Version() >= wire.SessionVersion, nil
 	if w.Reason != nil {
 		d.why(*w.Reason)
 	}
@@ -347,16 +347,13 @@ func (s *session) askFor(want int) *wire.Ask {
 		a.Slots = max(1, want-s.held)
 	}
 	for _, name := range d.o.Kinds.Names() {
-		if d.allowed(name) && len(a.Kinds) < wire.MaxKinds-1 {
+		if d.allowed(name) && len(a.Kinds) < wire.MaxKinds {
 			a.Kinds = append(a.Kinds, name)
 		}
 	}
 	if len(a.Kinds) == 0 { // to name none would mean all
 		a.Slots, a.Kinds = 0, []string{wire.NoKind}
 		return a
-	}
-	if _, ok := d.o.Executor.(Checkpointer); ok && len(a.Kinds) > 0 { // none means others
-		a.Kinds = append(a.Kinds, wire.Travels)
 	}
 	return a
 }
