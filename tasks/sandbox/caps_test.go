@@ -167,7 +167,6 @@ func TestCapsAreNoTaskFault(t *testing.T) {
 	t.Parallel()
 	capped(t, func(t *testing.T, e *sandbox.Process) {
 		const low, limit = 0.02, 3500
-		e.SetCaps(sandbox.Caps{CPU: low})
 		w := sandboxtest.Do("burn", "100") // milliseconds of processor time
 		w.Limits.WallMillis, w.Limits.CPUMillis = limit, 600_000
 		dir := t.TempDir()
@@ -181,6 +180,7 @@ func TestCapsAreNoTaskFault(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer r.Close()
+		e.SetCaps(sandbox.Caps{CPU: low}) // not before: a slow machine would take long to start a runner
 		res, err := r.Run(t.Context(), w)
 		if err != nil {
 			t.Fatalf("after %d ms: %v", res.WallMillis, err)
