@@ -106,6 +106,7 @@ func TestStewardsStopTheNetwork(t *testing.T) {
 		t.Fatalf("resume: %+v, %v", o, err)
 	}
 	l := second.live.Load()
+	eventually(t, "it is connected again", func() bool { return len(l.network.host.Peers()) > 0 })
 	if err := l.notices.ask(t.Context(), l.network.host.Peers()[0].ID); err != nil {
 		t.Logf("ask: %v", err)
 	}
