@@ -8,7 +8,7 @@ const (
 	// gather is the least time between two commits of a busy log. On a disk that syncs in 0.1 ms and with thousands of
 	// callers a second, each commit would carry one or two of them, and each wakes goroutines, signs and sends by itself;
 	// a disk that syncs in 5 ms then did more work a second than the fast one.
-	gather = 2 * time.Millisecond
+	gather = 4 * time.Millisecond
 	// fewCalls, gathered by one wait, were not worth it: callers that ask one after another gain nothing from waiting.
 	// The log then does not wait for gatherRest.
 	fewCalls   = 4
