@@ -38,10 +38,8 @@ type child struct {
 	entries int
 
 	mu    sync.Mutex
-	cause error         // why it was killed; nil if it was not
-	done  chan struct{} // closed when the whole tree is gone
-
-	forgotten chan struct{} // closed when the engine has cleared away after it, too
+	cause error // why it was killed; nil if it was not
+	done  chan struct{}
 }
 
 // What a runner that watches itself exits with.
@@ -63,7 +61,7 @@ type usage struct {
 // startChild starts a runner process: in the group host, if the calling thread is in it, or else in a new one of groups, if
 // there are any. Call wait on it next.
 func startChild(o *Options, plain bool, without Layers, groups *cgroup.Tree, host *cgroup.Group, scans *scans) (*child, error) {
-	c := &child{stderr: &tail{}, done: make(chan struct{}), forgotten: make(chan struct{}), joined: make(chan struct{}), cores: int64(o.Procs), entries: o.Entries}
+	c := &child{stderr: &tail{}, done: make(chan struct{}), joined: make(chan struct{}), cores: int64(o.Procs), entries: o.Entries}
 	theirIn, ourOut, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -133,37 +131,29 @@ func (c *child) limit(l *tasks.Limits) error {
 	return c.group.Set(cgroup.Limits{Memory: c.base.memory + l.MemoryBytes + kernelSlack, Processes: l.Processes + 1, Cores: c.cores})
 }
 
-// wait begins waiting for the end of the process; ended is called when the whole tree is gone, and calls leave.
+// wait begins waiting for the end of the process; ended is called when the whole tree is gone.
 func (c *child) wait(ended func()) {
 	go func() {
 		_ = c.cmd.Wait() // how it ended is in ProcessState
 		c.tree.sweep()
 		<-c.joined
 		if c.group != nil {
-			c.mu.Lock()
-			asked := errors.Is(c.cause, errKilled) || errors.Is(c.cause, ErrClosed)
-			c.mu.Unlock()
-			c.oom = !asked && c.group.OutOfMemory()
+			c.oom = c.group.OutOfMemory()
 			c.clear()
 		}
 		_ = c.pipes[0].Close()
 		_ = c.pipes[1].Close()
 		close(c.done)
+		if c.group != nil {
+			_ = c.group.Close() // left empty it is removed at the next start
+		}
 		ended()
-		close(c.forgotten)
 	}()
 }
 
-// leave removes the group of a tree that is gone.
-func (c *child) leave() {
-	if c.group != nil {
-		_ = c.group.Close() // left empty it is removed at the next start
-	}
-}
-
-// clear ends what is left in the group and waits until nothing is. A process-id namespace outlives none of its processes.
+// clear ends what is left in the group and waits until nothing is.
 func (c *child) clear() {
-	if c.tree.isolated() || c.group.Empty() || c.group.Kill() != nil {
+	if c.group.Empty() || c.group.Kill() != nil {
 		return
 	}
 	end := time.Now().Add(killLimit)

@@ -70,7 +70,6 @@ type Process struct {
 	refill  *time.Timer
 
 	starting sync.WaitGroup // starts in progress
-	calm     sync.RWMutex   // to clear away after a runner, which takes the kernel as long as to kill one; Kill holds it
 	caps     capper
 	scans    scans
 }
@@ -360,9 +359,6 @@ func (e *Process) spawn() (*child, error) {
 	closed = e.closed
 	e.mu.Unlock()
 	c.wait(func() {
-		e.calm.RLock()
-		c.leave()
-		e.calm.RUnlock()
 		e.mu.Lock()
 		delete(e.live, c)
 		e.mu.Unlock()
@@ -421,8 +417,7 @@ var errKilled = tasks.Because(tasks.Killed, "")
 // Kill implements Engine.
 func (e *Process) Kill() { e.killAll(errKilled) }
 
-// killAll returns whom it has killed; they may still have to be cleared away after.
-func (e *Process) killAll(why error) []*child {
+func (e *Process) killAll(why error) {
 	e.mu.Lock()
 	all := make([]*child, 0, len(e.live))
 	for c := range e.live {
@@ -430,13 +425,6 @@ func (e *Process) killAll(why error) []*child {
 	}
 	e.spares = nil
 	e.mu.Unlock()
-	e.calm.Lock()
-	defer e.calm.Unlock()
-	for _, c := range all {
-		if c.tree.isolated() { // one signal each, before the first of them is waited for
-			c.kill(why)
-		}
-	}
 	var wg sync.WaitGroup
 	for _, c := range all {
 		wg.Go(func() {
@@ -447,7 +435,6 @@ func (e *Process) killAll(why error) []*child {
 		})
 	}
 	wg.Wait()
-	return all
 }
 
 // Close implements Engine.
@@ -463,17 +450,9 @@ func (e *Process) Close() error {
 	}
 	starts := e.starts
 	e.mu.Unlock()
-	killed := e.killAll(ErrClosed)
+	e.killAll(ErrClosed)
 	e.starting.Wait() // what was being started sees closed, or dies at birth
-	killed = append(killed, e.killAll(ErrClosed)...)
-	enough, cancel := context.WithTimeout(context.Background(), killLimit)
-	defer cancel()
-	for _, c := range killed {
-		select {
-		case <-c.forgotten:
-		case <-enough.Done(): // one cannot be killed, which the log says
-		}
-	}
+	e.killAll(ErrClosed)
 	e.caps.close()
 	if starts != nil {
 		close(starts)
