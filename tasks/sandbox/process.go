@@ -39,7 +39,7 @@ type Options struct {
 // Timings of the engine.
 const (
 	startLimit  = 20 * time.Second       // from start to the runner's greeting
-	killLimit   = 5 * time.Second        // after that a process that will not die is given up and reported
+	killLimit   = 10 * time.Second       // after that a process that will not die is given up and reported; one that waits for a disk dies late
 	refillAfter = 100 * time.Millisecond // new spares wait until the work just begun has had its start
 	retryAfter  = 10 * time.Second       // after a spare failed to start
 )
