@@ -38,7 +38,9 @@ type Options struct {
 
 // Timings of the engine.
 const (
-	startLimit  = 20 * time.Second       // from start to the runner's greeting
+	startLimit  = 20 * time.Second // from start to the runner's greeting
+	enterLimit  = 2 * time.Second  // for a runner to confine itself, which takes milliseconds; the next has twice as long
+	enterTries  = 4
 	killLimit   = 10 * time.Second       // after that a process that will not die is given up and reported; one that waits for a disk dies late
 	refillAfter = 100 * time.Millisecond // new spares wait until the work just begun has had its start
 	retryAfter  = 10 * time.Second       // after a spare failed to start
@@ -139,6 +141,7 @@ func (e *Process) Open(ctx context.Context, job tasks.JobID, dir string) (Runner
 
 // confined returns a runner process that never did any work and is held by every layer there is.
 func (e *Process) confined(ctx context.Context, dir string) (*child, error) {
+	limit := enterLimit
 	for {
 		c, err := e.take(ctx)
 		if err != nil {
@@ -168,9 +171,12 @@ func (e *Process) confined(ctx context.Context, dir string) (*child, error) {
 		if !c.tree.isolated() {
 			want &^= LayerNamespaces | LayerRoot
 		}
-		stop := context.AfterFunc(ctx, func() { c.kill(context.Cause(ctx)) })
-		why, err := c.enter(dir, want)
-		stop()
+		why, err := e.enter(ctx, c, dir, want, limit)
+		if errors.Is(err, errEntry) && limit < enterLimit<<(enterTries-1) {
+			limit *= 2
+			e.log.Warn("A runner hung as it confined itself; another takes its place", slog.Duration("limit", limit))
+			continue
+		}
 		if err != nil {
 			return nil, fmt.Errorf("confine runner: %w", err)
 		}
@@ -193,6 +199,18 @@ func (e *Process) confined(ctx context.Context, dir string) (*child, error) {
 		}
 		c.kill(ErrClosed) // its root may be half made, its folders shut to it; the next will not try
 	}
+}
+
+var errEntry = errors.New("the runner did not confine itself in time")
+
+// enter has a runner confine itself within a limit. Go's way to make a system call on all threads, which this takes, can
+// spin for ever on a busy machine; nothing of a task is in the runner by then, and another one can take its place.
+func (e *Process) enter(ctx context.Context, c *child, dir string, want Layers, limit time.Duration) (why string, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, errEntry)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { c.kill(context.Cause(ctx)) })
+	defer stop()
+	return c.enter(dir, want)
 }
 
 // plainFrom has runners started plain from now on, if they are not yet, because of err.
