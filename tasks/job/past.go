@@ -22,41 +22,14 @@ func (s *State) beside(a, b source) bool {
 	return false
 }
 
-// of returns the i-th worker whose work a replica holds: its own first; false: there are no more.
-func (r *replica) of(i int) (source, bool) {
-	if i == 0 {
-		return source{r.worker, r.place}, true
-	}
-	if r.from == nil || i > len(r.from.past) {
-		return source{}, false
-	}
-	return r.from.past[i-1], true
-}
-
 // clash reports whether somebody of a past is, or is near, somebody whose work a replica holds.
 func (s *State) clash(past []source, r *replica) bool {
-	for i := 0; ; i++ {
-		o, ok := r.of(i)
-		if !ok {
-			return false
-		}
-		if slices.ContainsFunc(past, func(p source) bool { return p.worker == o.worker || s.beside(p, o) }) {
-			return true
-		}
-	}
+	return slices.ContainsFunc(r.held(), func(o source) bool {
+		return slices.ContainsFunc(past, func(p source) bool { return p.worker == o.worker || s.beside(p, o) })
+	})
 }
 
-func (s *State) disjoint(a, b *replica) bool {
-	for i := 0; ; i++ {
-		o, ok := a.of(i)
-		if !ok {
-			return true
-		}
-		if s.clash([]source{o}, b) {
-			return false
-		}
-	}
-}
+func (s *State) disjoint(a, b *replica) bool { return !s.clash(a.held(), b) }
 
 // holds reports whether a replica holds work of others that a worker at a place is, or is near.
 func (s *State) holds(r *replica, w uint32, at *Place) bool {

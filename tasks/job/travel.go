@@ -38,7 +38,12 @@ type carried struct {
 
 // has reports whether a worker's work is in what a replica went on from.
 func (c *carried) has(w uint32) bool {
-	return c != nil && slices.ContainsFunc(c.past, func(o source) bool { return o.worker == w })
+	return c != nil && among(c.past, w)
+}
+
+// among reports whether a worker's work is among that of others.
+func among(by []source, w uint32) bool {
+	return slices.ContainsFunc(by, func(o source) bool { return o.worker == w })
 }
 
 // lineage is the past of one voter's accepted result.
@@ -100,10 +105,7 @@ func (s *State) left(ev *Left) {
 }
 
 func sameWorkers(a, b []source) bool {
-	in := func(list []source, w uint32) bool {
-		return slices.ContainsFunc(list, func(o source) bool { return o.worker == w })
-	}
-	return !slices.ContainsFunc(a, func(o source) bool { return !in(b, o.worker) }) && !slices.ContainsFunc(b, func(o source) bool { return !in(a, o.worker) })
+	return !slices.ContainsFunc(a, func(o source) bool { return !among(b, o.worker) }) && !slices.ContainsFunc(b, func(o source) bool { return !among(a, o.worker) })
 }
 
 // sound reports whether others may go on with the work of these.
@@ -261,9 +263,7 @@ func (s *State) CheckpointBytes() (sum int64) {
 // unpoint drops what a liar had a hand in.
 func (s *State) unpoint(liar uint32) {
 	for ref, list := range s.points {
-		list = slices.DeleteFunc(list, func(p point) bool {
-			return slices.ContainsFunc(p.by, func(o source) bool { return o.worker == liar })
-		})
+		list = slices.DeleteFunc(list, func(p point) bool { return among(p.by, liar) })
 		if s.points[ref] = list; len(list) == 0 {
 			delete(s.points, ref)
 		}
