@@ -353,7 +353,6 @@ func (s *session) askFor(want int) *wire.Ask {
 	}
 	if len(a.Kinds) == 0 { // to name none would mean all
 		a.Slots, a.Kinds = 0, []string{wire.NoKind}
-		return a
 	}
 	return a
 }
