@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"kith/cmd/internal/fleet"
 	"kith/node/api"
 	"kith/storage/dag"
 	"kith/storage/eventlog"
@@ -22,15 +21,7 @@ func TestAppealFromTheCommandLine(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs real processes")
 	}
-	path, err := program()
-	if err != nil {
-		t.Fatal(err)
-	}
-	f, err := fleet.New(path, t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(f.Close)
+	f := emptyFleet(t)
 	ctx := limit(t, 2*time.Minute)
 	n, err := f.Add(ctx, "judge")
 	if err != nil {

@@ -20,7 +20,6 @@ import (
 	"testing"
 	"time"
 
-	"kith/cmd/internal/fleet"
 	"kith/node/config"
 	"kith/node/identity"
 )
@@ -520,15 +519,7 @@ func TestPortTaken(t *testing.T) {
 	}
 	page, pages := taken()
 	listen, listens := taken()
-	path, err := program()
-	if err != nil {
-		t.Fatal(err)
-	}
-	f, err := fleet.New(path, t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(f.Close)
+	f := emptyFleet(t)
 	ctx := limit(t, time.Minute)
 	n, err := f.Add(ctx, "node")
 	if err != nil {

@@ -47,12 +47,9 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// world starts a submitter and donors that have met.
-func world(t *testing.T, donors int) (*fleet.Fleet, *fleet.Node, []*fleet.Node) {
+// emptyFleet is a fleet without nodes yet, of the program as it is.
+func emptyFleet(t *testing.T) *fleet.Fleet {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("runs real processes")
-	}
 	path, err := program()
 	if err != nil {
 		t.Fatal(err)
@@ -62,6 +59,16 @@ func world(t *testing.T, donors int) (*fleet.Fleet, *fleet.Node, []*fleet.Node) 
 		t.Fatal(err)
 	}
 	t.Cleanup(f.Close)
+	return f
+}
+
+// world starts a submitter and donors that have met.
+func world(t *testing.T, donors int) (*fleet.Fleet, *fleet.Node, []*fleet.Node) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("runs real processes")
+	}
+	f := emptyFleet(t)
 	ctx := limit(t, 60*time.Second)
 	for i := range donors + 1 {
 		donate := "on"
