@@ -5,10 +5,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"path/filepath"
 
-	"kith/storage"
 	"kith/storage/dag"
 	"kith/storage/memstore"
 	"kith/tasks"
@@ -51,38 +49,13 @@ func (x *task) vectors(ctx context.Context) (tasks.Spec, error) {
 
 // rounded is an output whose numbers are off.
 func rounded(ctx context.Context, out execute.Output, off int) (execute.Output, error) {
-	blobs := memstore.NewBlobs()
-	if err := blobs.PutMany(ctx, out.Blocks); err != nil {
-		return out, err
-	}
-	files := map[string][]byte{}
-	for e, err := range dag.ReadDir(ctx, blobs, out.Root) {
-		if err != nil {
-			return out, err
+	return execute.Rewritten(ctx, out, func(files map[string][]byte) {
+		list := files[vector.VectorFile]
+		for i := 0; i+4 <= len(list); i += 4 {
+			if v := binary.LittleEndian.Uint32(list[i:]); v != 0 {
+				binary.LittleEndian.PutUint32(list[i:], v+uint32(off))
+			}
 		}
-		f, err := dag.Open(ctx, blobs, e.Root)
-		if err != nil {
-			return out, err
-		}
-		if files[e.Name], err = io.ReadAll(f); err != nil {
-			return out, err
-		}
-	}
-	list := files[vector.VectorFile]
-	for i := 0; i+4 <= len(list); i += 4 {
-		if v := binary.LittleEndian.Uint32(list[i:]); v != 0 {
-			binary.LittleEndian.PutUint32(list[i:], v+uint32(off))
-		}
-	}
-	blobs = memstore.NewBlobs()
-	e, err := dag.AddFiles(ctx, blobs, files)
-	if err != nil {
-		return out, err
-	}
-	out.Root, out.Bytes, out.Blocks = e.Root, e.Size, nil
-	return out, dag.Walk(ctx, blobs, e.Root, func(c dag.CID, b []byte) (bool, error) {
-		out.Blocks = append(out.Blocks, storage.Block{CID: c, Data: b})
-		return true, nil
 	})
 }
 

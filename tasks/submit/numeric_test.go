@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"sync"
 	"testing"
@@ -13,7 +12,6 @@ import (
 
 	"kith/storage"
 	"kith/storage/dag"
-	"kith/storage/memstore"
 	"kith/tasks"
 	"kith/tasks/execute"
 	"kith/tasks/kinds"
@@ -34,45 +32,13 @@ func (r rounding) Run(ctx context.Context, a tasks.Assignment, progress func(don
 	if err != nil || r.off == 0 {
 		return out, err
 	}
-	return rewritten(ctx, out, func(files map[string][]byte) {
+	return execute.Rewritten(ctx, out, func(files map[string][]byte) {
 		data := files[vector.VectorFile]
 		for i := 0; i+4 <= len(data); i += 4 {
 			if v := binary.LittleEndian.Uint32(data[i:]); v != 0 {
 				binary.LittleEndian.PutUint32(data[i:], v+r.off)
 			}
 		}
-	})
-}
-
-// rewritten is an inline output with other files.
-func rewritten(ctx context.Context, out execute.Output, change func(map[string][]byte)) (execute.Output, error) {
-	blobs := memstore.NewBlobs()
-	if err := blobs.PutMany(ctx, out.Blocks); err != nil {
-		return out, err
-	}
-	files := map[string][]byte{}
-	for e, err := range dag.ReadDir(ctx, blobs, out.Root) {
-		if err != nil {
-			return out, err
-		}
-		f, err := dag.Open(ctx, blobs, e.Root)
-		if err != nil {
-			return out, err
-		}
-		if files[e.Name], err = io.ReadAll(f); err != nil {
-			return out, err
-		}
-	}
-	change(files)
-	blobs = memstore.NewBlobs()
-	e, err := dag.AddFiles(ctx, blobs, files)
-	if err != nil {
-		return out, err
-	}
-	out.Root, out.Bytes, out.Blocks = e.Root, e.Size, nil
-	return out, dag.Walk(ctx, blobs, e.Root, func(c dag.CID, b []byte) (bool, error) {
-		out.Blocks = append(out.Blocks, storage.Block{CID: c, Data: b})
-		return true, nil
 	})
 }
 
@@ -203,7 +169,7 @@ func (s saying) Run(ctx context.Context, a tasks.Assignment, progress func(done,
 	if err != nil || s.what == "" {
 		return out, err
 	}
-	return rewritten(ctx, out, func(files map[string][]byte) { files["out"] = []byte(s.what) })
+	return execute.Rewritten(ctx, out, func(files map[string][]byte) { files["out"] = []byte(s.what) })
 }
 
 // Results that differ altogether agree if the schema of the kind allows each of them; one it does not allow is outvoted,
