@@ -107,6 +107,50 @@ func TestTooManySessions(t *testing.T) {
 	})
 }
 
+// A worker that reads nothing any more, though it goes on saying that it lives, holds neither the job up nor messages for it in
+// memory: its session ends with the first write that takes too long.
+func TestWorkerThatReadsNothingIsLetGo(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		id := w.begin(t, 20)
+		p := w.puppet(t, 50).join()
+		stop := make(chan struct{})
+		defer close(stop)
+		go func() {
+			for {
+				select {
+				case <-stop:
+					return
+				case <-time.After(5 * time.Second):
+				}
+				beat := &wire.Heartbeat{Time: time.Now().UnixMilli()}
+				for i := range p.leases {
+					beat.Leases = append(beat.Leases, wire.Beat{Lease: p.leases[i].ID, State: wire.Running})
+				}
+				if _, err := p.conn.Write(p.frame(beat)); err != nil {
+					return
+				}
+			}
+		}()
+		for range 2 {
+			w.newDonor()
+		}
+		w.announce(id)
+		w.mustFinish(w.finish(id))
+		if err := p.fate(); err == nil {
+			t.Error("its session ended well")
+		}
+		list, err := w.submitter.Sessions(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range list {
+			if s.Worker == p.id {
+				t.Errorf("it is still there: %+v", s)
+			}
+		}
+	})
+}
+
 func TestFloodIsCutOff(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		p := w.puppet(t, 50)
